@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slide.h - the One Big Buffer that datagrams are received into, and holds on what must stay.
+ *
+ * Role: receive without a copy. A batch lands at start; what is not needed past the batch costs
+ * nothing; what must be kept is held in place, and moved to the secondary store only when the next
+ * batch needs its place, about one turn of the buffer later, while it is still held.
+ *
+ *      0                start                                   size
+ *      |..held...held.. | next batch lands here   | room        |
+ *                         <---- batch_bytes_max -->
+ *
+ * Owned by: one thread (one slide per worker).
+ * Memory: the caller's block of weir_slide_mem_size bytes; never allocates.
+ * Bound: bytes held in place never exceed size - batch_bytes_max, so that start can always return;
+ * a hold that would pass the bound is refused.
+ */
+#ifndef WEIR_SLIDE_H
+#define WEIR_SLIDE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/span.h"
+#include "weir/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct weir_slide;
+
+struct weir_slide_config {
+    size_t size_bytes;      /* default 8 MiB */
+    size_t batch_bytes_max; /* most that one receive may fill; default 1 MiB */
+    size_t secondary_bytes; /* budget of the secondary store; default 16 MiB */
+};
+
+/* A held span. Lives in the holder's struct; the slide links it and moves span.data when the bytes
+ * move, so read span anew after every receive. */
+struct weir_hold {
+    struct weir_span span; /* where the bytes are now */
+    struct weir_hold *next;
+    struct weir_hold *previous;
+    uint8_t is_secondary;
+};
+
+struct weir_slide_stats {
+    uint64_t received_bytes; /* that ever landed in the slide */
+    uint64_t held_bytes;     /* held now, in place or secondary */
+    uint64_t held_bytes_peak;
+    uint64_t secondary_bytes;       /* in the secondary store now */
+    uint64_t secondary_bytes_total; /* that were ever moved there */
+    uint64_t refused;               /* holds refused for want of room */
+};
+
+WEIR_API void weir_slide_config_default(struct weir_slide_config *config);
+/* Bytes of the one block that init needs; 0 when config is outside its bounds. */
+WEIR_API size_t weir_slide_mem_size(const struct weir_slide_config *config);
+/* mem: 64-byte aligned, weir_slide_mem_size bytes, the slide's until the caller frees it. */
+WEIR_API enum weir_status weir_slide_init(void *mem, const struct weir_slide_config *config,
+                                          struct weir_slide **slide);
+
+/* Room for the next receive, at least batch_bytes_max. Ends the validity of every span of the batch
+ * before that is not held. May move held bytes to the secondary store (or, when that is full,
+ * together at the front). */
+WEIR_API struct weir_mut_span weir_slide_room(struct weir_slide *slide);
+/* Says that the receive filled used bytes of the room. */
+WEIR_API void weir_slide_received(struct weir_slide *slide, size_t used);
+
+/* Keeps span valid until weir_slide_drop. Bytes inside the slide stay where they are; any other
+ * bytes (a driver's frame) are copied to the secondary store. WEIR_ERR_FULL: nothing is held. A
+ * span of length 0 is held without cost. */
+WEIR_API enum weir_status weir_slide_hold(struct weir_slide *slide, struct weir_hold *hold,
+                                          struct weir_span span);
+WEIR_API void weir_slide_drop(struct weir_slide *slide, struct weir_hold *hold);
+
+WEIR_API const struct weir_slide_stats *weir_slide_stats(const struct weir_slide *slide);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

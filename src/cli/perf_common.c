@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * perf_common.c - what both ends of "weir perf" share: control messages, figures of this process.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "cli/perf.h"
+
+enum {
+    CONTROL_HEADER_BYTES = 16,
+    AWAKE_MAX = 2048,
+    WINDOW_BYTES = 8 << 20
+};
+
+/* "weirperf"; a test's payload never begins with it. */
+#define CONTROL_MAGIC 0x7765697270657266u
+
+const char *cli_perf_mode_text(enum cli_perf_mode mode)
+{
+    static const char *const texts[] = {"bulk", "message", "latency", "idle"};
+    return texts[mode];
+}
+
+const char *cli_perf_guarantee_text(enum weir_rudp_guarantee guarantee)
+{
+    static const char *const texts[] = {"none", "order", "delivery"};
+    return texts[guarantee];
+}
+
+size_t cli_perf_encode(const struct cli_perf_control *control,
+                       uint8_t bytes[CLI_PERF_CONTROL_BYTES_MAX])
+{
+    weir_store64(bytes, CONTROL_MAGIC);
+    weir_store64(bytes + 8, control->kind);
+    for (uint32_t i = 0; i < control->fields_count; i++) {
+        weir_store64(bytes + CONTROL_HEADER_BYTES + 8 * (size_t)i, control->fields[i]);
+    }
+    return CONTROL_HEADER_BYTES + 8 * (size_t)control->fields_count;
+}
+
+bool cli_perf_decode(struct weir_span data, struct cli_perf_control *control)
+{
+    if (data.length < CONTROL_HEADER_BYTES || data.length > CLI_PERF_CONTROL_BYTES_MAX ||
+        weir_load64(data.data) != CONTROL_MAGIC) {
+        return false;
+    }
+    uint64_t kind = weir_load64(data.data + 8);
+    if (kind < CLI_PERF_BEGIN || kind > CLI_PERF_KEEP) {
+        return false;
+    }
+    *control = (struct cli_perf_control){.kind = (enum cli_perf_kind)kind,
+                                         .fields_count =
+                                             (uint32_t)((data.length - CONTROL_HEADER_BYTES) / 8)};
+    for (uint32_t i = 0; i < control->fields_count; i++) {
+        control->fields[i] = weir_load64(data.data + CONTROL_HEADER_BYTES + 8 * (size_t)i);
+    }
+    return true;
+}
+
+enum weir_status cli_perf_send_control(struct weir_rudp_conn *conn,
+                                       const struct cli_perf_control *control)
+{
+    struct weir_rudp_send how = {.guarantee = WEIR_RUDP_DELIVERY,
+                                 .priority = WEIR_RUDP_PRIORITY_URGENT};
+    uint8_t bytes[CLI_PERF_CONTROL_BYTES_MAX];
+    size_t length = cli_perf_encode(control, bytes);
+    return weir_rudp_send(conn, &how, bytes, length);
+}
+
+static uint64_t ns_of(struct timeval time)
+{
+    return (uint64_t)time.tv_sec * WEIR_SEC + (uint64_t)time.tv_usec * WEIR_USEC;
+}
+
+uint64_t cli_perf_cpu_ns(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) {
+        return 0;
+    }
+    return ns_of(usage.ru_utime) + ns_of(usage.ru_stime);
+}
+
+uint64_t cli_perf_rss_bytes(void)
+{
+    /* "total resident ...", in pages */
+    char line[128];
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL) {
+        return 0;
+    }
+    const char *resident = fgets(line, sizeof(line), file) == NULL ? NULL : strchr(line, ' ');
+    (void)fclose(file);
+    return resident == NULL ? 0 : strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void cli_perf_configure(const struct cli_perf_options *options, struct weir_rudp_config *config)
+{
+    weir_rudp_config_default(config);
+    /* The control connection, and a few for handshakes that are given up. */
+    config->connections_max = (uint32_t)options->connections + 64;
+    config->awake_max = config->connections_max < AWAKE_MAX ? config->connections_max : AWAKE_MAX;
+    config->channels_max = 1;
+    if (options->size > config->message_bytes_max) {
+        config->message_bytes_max = (uint32_t)options->size;
+    }
+    config->receive_window_bytes = WINDOW_BYTES + config->message_bytes_max;
+    config->cc = options->cc;
+    if (options->mtu_bytes > 0) {
+        config->mtu_bytes_max = (uint16_t)options->mtu_bytes;
+    }
+}

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pipe.c - weir pipe: standard input goes to the peer, what the peer sends to standard output.
+ *
+ * Spec: docs/file-transfer.md, "weir pipe": a hello, then messages of bytes; an empty one is the
+ * end of that direction.
+ *
+ *   stdin --> reserve/commit --> peer      not read while the queue is full
+ *   stdout <-- outbox <-------- peer       paused while the outbox is long
+ */
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "cli/cli.h"
+
+enum {
+    READ_BYTES = 64 << 10, /* one message */
+    READS_PER_ROUND = 8,
+    MESSAGE_BYTES_MAX = 128 << 10,
+    WINDOW_BYTES = 4 << 20,
+    PAUSE_BYTES = 1 << 20, /* waiting for stdout: no more window for the peer */
+    RESUME_BYTES = 256 << 10,
+    /* What the peer may still send when it is paused, and one message that was half sent. */
+    OUTBOX_BYTES = PAUSE_BYTES + WINDOW_BYTES + MESSAGE_BYTES_MAX,
+    /* A write of so much does not block when poll says that a pipe or terminal has room. */
+    WRITE_BYTES = 4096,
+    HELLO_BYTES = 10,
+    VERSION = 1
+};
+
+static const uint8_t magic[8] = {'w', 'e', 'i', 'r', 'p', 'i', 'p', 'e'};
+static const struct weir_rudp_send delivery = {.guarantee = WEIR_RUDP_DELIVERY};
+/* One message on a channel of its own says that all of the peer's bytes have been written. */
+static const struct weir_rudp_send written_channel = {.guarantee = WEIR_RUDP_DELIVERY,
+                                                      .channel = 1};
+
+struct options {
+    const char *url;
+    const char *trace;
+    weir_nsec timeout;
+    enum weir_cc_kind cc;
+    bool is_listening;
+};
+
+struct pipe {
+    struct options options;
+    struct cli_link link;
+    struct weir_rudp_conn *conn; /* NULL before REQUEST and after CLOSED */
+    bool is_opened, is_peer_known;
+    bool is_written;       /* read from stdin, not yet taken by the queue */
+    bool is_in_ended;      /* stdin has ended */
+    bool is_in_done;       /* its end is queued */
+    bool is_full;          /* until WRITABLE */
+    bool is_out_done;      /* the peer's end has come */
+    bool is_stdout_shut;   /* all is written, and that the peer's direction ended is passed on */
+    bool is_written_told;  /* the peer was told so */
+    bool is_written_there; /* the peer has told us so */
+    bool is_paused, is_closing, is_over;
+    bool is_stdout_plain; /* a regular file: writing never waits for a reader */
+    int result;
+    uint8_t *outbox; /* ring of OUTBOX_BYTES */
+    size_t outbox_first, outbox_used;
+};
+
+static const char doc[] =
+    "Connect standard input and output to a peer, each way in order and without loss."
+    "\vWith -l, weir pipe waits for one peer at URL; without, it connects to one. The end of input "
+    "is passed on; weir pipe ends when both directions have ended.\n\n"
+    "Examples:\n"
+    "  weir pipe -l rudp://*:4433 > copy.tar\n"
+    "  tar c album | weir pipe rudp://192.0.2.7:4433\n";
+
+static const struct argp_option option_list[] = {
+    {"listen", 'l', NULL, 0, "Wait for a peer instead of connecting to one", 0},
+    {"timeout", 't', "T", 0, "Give a silent peer up after T, e.g. 10s (default)", 0},
+    {"cc", 'c', "NAME", 0, "Congestion control: cubic (default), bbr, newreno, none", 0},
+    {"trace", 'T', "FILE", 0, "Write all packets to FILE (pcapng, for Wireshark)", 0},
+    {0}};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct options *options = state->input;
+    switch (key) {
+    case 'l':
+        options->is_listening = true;
+        return 0;
+    case 't':
+        if (!cli_read_duration(argument, &options->timeout) || options->timeout < 100 * WEIR_MSEC) {
+            return cli_fail(EINVAL, "--timeout '%s' is not a time of at least 100ms; write 10s",
+                            argument);
+        }
+        return 0;
+    case 'c':
+        if (weir_cc_parse(argument, &options->cc) != WEIR_OK) {
+            return cli_fail(EINVAL, "--cc '%s': there are cubic, bbr, newreno and none", argument);
+        }
+        return 0;
+    case 'T':
+        options->trace = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (options->url != NULL) {
+            return cli_fail(EINVAL, "one URL only; '%s' is too much", argument);
+        }
+        options->url = argument;
+        return 0;
+    case ARGP_KEY_END:
+        return options->url == NULL ? cli_fail(EINVAL, "no URL; write weir pipe rudp://HOST:PORT")
+                                    : 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Prints nothing itself: the caller has said why. */
+static void give_up(struct pipe *pipe, const char *reason)
+{
+    pipe->is_over = true;
+    pipe->result = CLI_FAILED;
+    if (pipe->conn != NULL) {
+        weir_rudp_abort(pipe->conn, 1, reason);
+        pipe->conn = NULL;
+    }
+}
+
+/* --- standard input --------------------------------------------------------------------------- */
+
+/* Queues what is in the message that is being built. */
+static void ship(struct pipe *pipe)
+{
+    enum weir_status status = weir_rudp_send_written(pipe->conn, &delivery);
+    pipe->is_written = status != WEIR_OK;
+    pipe->is_full = status == WEIR_ERR_FULL;
+}
+
+/* Only then may the peer end with 0: an acknowledgment says that weir has it, not our reader. */
+static void tell_written(struct pipe *pipe)
+{
+    enum weir_status status = weir_rudp_send(pipe->conn, &written_channel, "", 0);
+    pipe->is_written_told = status == WEIR_OK;
+}
+
+/* The end of stdin is a message of no bytes. */
+static void ship_end(struct pipe *pipe)
+{
+    enum weir_status status = weir_rudp_send(pipe->conn, &delivery, "", 0);
+    pipe->is_in_done = status == WEIR_OK;
+    pipe->is_full = status == WEIR_ERR_FULL;
+}
+
+/* Reads once, straight into the connection's outgoing buffer. False when that is all for now. */
+static bool read_stdin(struct pipe *pipe)
+{
+    uint8_t *room = NULL;
+    enum weir_status status = weir_rudp_reserve(pipe->conn, READ_BYTES, &room);
+    if (status != WEIR_OK) {
+        pipe->is_full = status == WEIR_ERR_FULL;
+        return false;
+    }
+    ssize_t got = read(STDIN_FILENO, room, READ_BYTES);
+    int error = errno;
+    if (got > 0) {
+        if (weir_rudp_commit(pipe->conn, (size_t)got) != WEIR_OK) {
+            return false; /* the connection is closing: CLOSED follows */
+        }
+        ship(pipe);
+        return !pipe->is_written;
+    }
+    weir_rudp_clear_written(pipe->conn);
+    if (got == 0) {
+        pipe->is_in_ended = true;
+        ship_end(pipe);
+    } else if (error != EAGAIN && error != EINTR) {
+        cli_fail(CLI_FAILED, "cannot read standard input: %s", cli_text_errno(error));
+        give_up(pipe, "its input failed");
+    }
+    return false;
+}
+
+static bool wants_input(const struct pipe *pipe)
+{
+    return pipe->conn != NULL && pipe->is_opened && !pipe->is_in_ended && !pipe->is_full &&
+           !pipe->is_closing;
+}
+
+static void pump_input(struct pipe *pipe)
+{
+    struct pollfd wait = {.fd = STDIN_FILENO, .events = POLLIN};
+    for (uint32_t i = 0; i < READS_PER_ROUND && !pipe->is_written && !pipe->is_over; i++) {
+        if (!read_stdin(pipe) || poll(&wait, 1, 0) <= 0) {
+            return;
+        }
+    }
+}
+
+/* --- standard output -------------------------------------------------------------------------- */
+
+/* Writes what standard output takes without waiting. */
+static void pump_output(struct pipe *pipe)
+{
+    struct pollfd wait = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    while (pipe->outbox_used > 0) {
+        size_t length = OUTBOX_BYTES - pipe->outbox_first;
+        length = length < pipe->outbox_used ? length : pipe->outbox_used;
+        if (!pipe->is_stdout_plain) {
+            if (poll(&wait, 1, 0) <= 0) {
+                break;
+            }
+            length = length < WRITE_BYTES ? length : WRITE_BYTES;
+        }
+        ssize_t written = write(STDOUT_FILENO, pipe->outbox + pipe->outbox_first, length);
+        if (written < 0 && (errno == EAGAIN || errno == EINTR)) {
+            break;
+        }
+        if (written <= 0) {
+            cli_fail(CLI_FAILED, "cannot write standard output: %s", cli_text_errno(errno));
+            give_up(pipe, "its output failed");
+            return;
+        }
+        pipe->outbox_first = (pipe->outbox_first + (size_t)written) % OUTBOX_BYTES;
+        pipe->outbox_used -= (size_t)written;
+    }
+}
+
+/* Passes the peer's end on to whoever reads our standard output. The descriptor stays taken, so that
+ * nothing else gets its number. */
+static void shut_output(struct pipe *pipe)
+{
+    pipe->is_stdout_shut = true;
+    if (close(STDOUT_FILENO) != 0) {
+        cli_fail(CLI_FAILED, "cannot write standard output: %s", cli_text_errno(errno));
+        give_up(pipe, "its output failed");
+    }
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0 && null != STDOUT_FILENO) {
+        (void)dup2(null, STDOUT_FILENO);
+        close(null);
+    }
+}
+
+static void put_outbox(struct pipe *pipe, struct weir_span data)
+{
+    if (data.length > OUTBOX_BYTES - pipe->outbox_used) {
+        cli_fail(CLI_FAILED, "the peer sends more than it was allowed to");
+        give_up(pipe, "more than allowed");
+        return;
+    }
+    size_t start = (pipe->outbox_first + pipe->outbox_used) % OUTBOX_BYTES;
+    size_t front = OUTBOX_BYTES - start;
+    front = front < data.length ? front : data.length;
+    memcpy(pipe->outbox + start, data.data, front);
+    memcpy(pipe->outbox, data.data + front, data.length - front);
+    pipe->outbox_used += data.length;
+}
+
+/* Back-pressure: a reader that is slow slows the peer down. */
+static void set_pause(struct pipe *pipe)
+{
+    bool is_paused = pipe->outbox_used > (pipe->is_paused ? RESUME_BYTES : PAUSE_BYTES);
+    if (pipe->conn != NULL && is_paused != pipe->is_paused) {
+        weir_rudp_pause(pipe->conn, is_paused);
+        pipe->is_paused = is_paused;
+    }
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+static void say_hello(struct pipe *pipe)
+{
+    uint8_t hello[HELLO_BYTES];
+    memcpy(hello, magic, sizeof(magic));
+    weir_store16(hello + sizeof(magic), VERSION);
+    pipe->is_opened = true;
+    if (weir_rudp_send(pipe->conn, &delivery, hello, sizeof(hello)) != WEIR_OK) {
+        cli_fail(CLI_FAILED, "the connection cannot be used");
+        give_up(pipe, "");
+    }
+}
+
+static void on_hello(struct pipe *pipe, struct weir_span data)
+{
+    if (data.length < HELLO_BYTES || memcmp(data.data, magic, sizeof(magic)) != 0) {
+        cli_fail(CLI_FAILED, "the peer is not weir pipe");
+        give_up(pipe, "this end is weir pipe");
+        return;
+    }
+    uint16_t version = weir_load16(data.data + sizeof(magic));
+    if (version != VERSION) {
+        cli_fail(CLI_FAILED, "the peer speaks version %u of weir pipe, this program %d", version,
+                 VERSION);
+        give_up(pipe, "another version of weir pipe");
+        return;
+    }
+    pipe->is_peer_known = true;
+}
+
+static void on_message(struct pipe *pipe, struct weir_span data, uint8_t channel)
+{
+    if (channel == written_channel.channel) {
+        pipe->is_written_there = true;
+    } else if (!pipe->is_peer_known) {
+        on_hello(pipe, data);
+    } else if (data.length == 0) {
+        pipe->is_out_done = true;
+    } else if (!pipe->is_out_done) {
+        put_outbox(pipe, data);
+    }
+}
+
+static void on_writable(struct pipe *pipe)
+{
+    pipe->is_full = false;
+    if (pipe->is_written) {
+        ship(pipe);
+    }
+    if (!pipe->is_full && pipe->is_in_ended && !pipe->is_in_done) {
+        ship_end(pipe);
+    }
+}
+
+static void on_request(struct pipe *pipe, struct weir_rudp_conn *conn)
+{
+    if (pipe->conn != NULL || pipe->is_opened) {
+        weir_rudp_refuse(conn, 1, "it has its one peer already");
+        return;
+    }
+    weir_rudp_accept(conn, NULL);
+    pipe->conn = conn;
+}
+
+static void on_closed(struct pipe *pipe, const struct weir_rudp_event *event)
+{
+    char text[CLI_CLOSED_TEXT_BYTES];
+    pipe->conn = NULL;
+    bool is_failure =
+        event->closed.cause != WEIR_RUDP_CAUSE_LOCAL && event->closed.cause != WEIR_RUDP_CAUSE_PEER;
+    if (!pipe->is_in_done || !pipe->is_out_done || !pipe->is_written_there || is_failure) {
+        cli_fail(CLI_FAILED, "%s", cli_text_closed(event, text));
+        pipe->result = CLI_FAILED;
+    }
+    pipe->is_closing = true; /* what came is still written out */
+}
+
+static void on_events(void *user, weir_nsec now)
+{
+    struct pipe *pipe = user;
+    struct weir_rudp_event event;
+    (void)now;
+    while (weir_rudp_event(pipe->link.rudp, &event) == WEIR_OK) {
+        if (event.type == WEIR_RUDP_EVENT_REQUEST) {
+            on_request(pipe, event.conn);
+        }
+        if (event.conn != pipe->conn || pipe->conn == NULL) {
+            continue;
+        }
+        switch (event.type) {
+        case WEIR_RUDP_EVENT_OPENED:
+            say_hello(pipe);
+            break;
+        case WEIR_RUDP_EVENT_MESSAGE:
+            on_message(pipe, event.message.data, event.message.channel);
+            break;
+        case WEIR_RUDP_EVENT_WRITABLE:
+            on_writable(pipe);
+            break;
+        case WEIR_RUDP_EVENT_CLOSED:
+            on_closed(pipe, &event);
+            break;
+        case WEIR_RUDP_EVENT_REQUEST:
+        case WEIR_RUDP_EVENT_PARCEL_DONE:
+        case WEIR_RUDP_EVENT_MOVED:
+        default:
+            break;
+        }
+    }
+}
+
+/* --- run -------------------------------------------------------------------------------------- */
+
+/* Waits until something can be done and does what concerns stdin and stdout. */
+static void wait_and_pump(struct pipe *pipe)
+{
+    struct weir_loop *loop = pipe->link.loop;
+    weir_nsec next = weir_loop_next_timeout(loop);
+    weir_nsec now = weir_loop_now(loop);
+    weir_nsec wait = next <= now ? 0 : next - now;
+    wait = wait < WEIR_SEC ? wait : WEIR_SEC; /* a signal may come just before ppoll */
+    struct timespec timeout = {.tv_sec = (time_t)(wait / WEIR_SEC),
+                               .tv_nsec = (long)(wait % WEIR_SEC)};
+    struct pollfd fds[3] = {
+        {.fd = weir_loop_fd(loop),
+         .events = (short)(weir_loop_is_blocked(loop) ? POLLIN | POLLOUT : POLLIN)},
+        {.fd = wants_input(pipe) ? STDIN_FILENO : -1, .events = POLLIN},
+        {.fd = pipe->outbox_used > 0 ? STDOUT_FILENO : -1, .events = POLLOUT}};
+    if (ppoll(fds, 3, &timeout, NULL) <= 0) {
+        return;
+    }
+    if (fds[1].revents != 0) {
+        pump_input(pipe);
+    }
+    if (fds[2].revents != 0) {
+        pump_output(pipe);
+    }
+}
+
+/* Ends the connection once both directions have ended, and the program once that is through. */
+static void finish_if_done(struct pipe *pipe)
+{
+    if (pipe->outbox_used > 0 || pipe->is_over) {
+        return;
+    }
+    if (pipe->is_out_done && !pipe->is_stdout_shut) {
+        shut_output(pipe);
+    }
+    if (pipe->is_over || pipe->conn == NULL) {
+        pipe->is_over |= pipe->is_closing;
+        return;
+    }
+    if (pipe->is_stdout_shut && !pipe->is_written_told) {
+        tell_written(pipe);
+    }
+    if (pipe->is_in_done && pipe->is_written_told && pipe->is_written_there && !pipe->is_closing) {
+        pipe->is_closing = true;
+        weir_rudp_close(pipe->conn, 0, "");
+    }
+}
+
+static int run(struct pipe *pipe)
+{
+    enum weir_status status = weir_loop_flush(pipe->link.loop);
+    while (status == WEIR_OK && !pipe->is_over) {
+        wait_and_pump(pipe);
+        status = weir_loop_run_once(pipe->link.loop, 0);
+        pump_output(pipe);
+        set_pause(pipe);
+        finish_if_done(pipe);
+        if (cli_is_stopping && !pipe->is_over) {
+            give_up(pipe, "stopped by its user");
+        }
+        if (status == WEIR_OK) {
+            status = weir_loop_flush(pipe->link.loop);
+        }
+    }
+    if (status != WEIR_OK) {
+        return cli_fail(CLI_FAILED, "the socket failed: %s",
+                        cli_text_errno(pipe->link.driver->error));
+    }
+    return pipe->result;
+}
+
+static bool open_link(struct pipe *pipe, const struct cli_url *url)
+{
+    const struct options *options = &pipe->options;
+    struct cli_link_options link = {.bind = options->is_listening ? url->addr
+                                                                  : cli_client_bind(&url->addr),
+                                    .trace_path = options->trace};
+    struct stat stat;
+    weir_rudp_config_default(&link.rudp);
+    link.rudp.is_accepting = options->is_listening;
+    link.rudp.connections_max = options->is_listening ? 8 : 1; /* strangers to refuse */
+    link.rudp.awake_max = link.rudp.connections_max;
+    link.rudp.channels_max = 2;
+    link.rudp.message_bytes_max = MESSAGE_BYTES_MAX;
+    link.rudp.receive_window_bytes = WINDOW_BYTES;
+    link.rudp.cc = options->cc;
+    cli_link_set_timeout(&link.rudp, options->timeout);
+    pipe->is_stdout_plain = fstat(STDOUT_FILENO, &stat) == 0 && S_ISREG(stat.st_mode);
+    pipe->outbox = malloc(OUTBOX_BYTES);
+    if (pipe->outbox == NULL) {
+        cli_fail(CLI_FAILED, "out of memory");
+        return false;
+    }
+    return cli_link_open(&pipe->link, &link, on_events, pipe);
+}
+
+/* Says where it listens: with port 0 nobody else knows. */
+static void say_address(const struct pipe *pipe)
+{
+    char addr[WEIR_ADDR_TEXT_BYTES];
+    weir_addr_format(&pipe->link.driver->local, addr);
+    (void)fprintf(stderr, "listening on rudp://%s\n", addr);
+}
+
+int cli_pipe(int argc, char **argv)
+{
+    static struct pipe pipe;
+    static const struct argp argp = {option_list, parse_option, "URL", doc, NULL, NULL, NULL};
+    struct cli_url url;
+    pipe.options.timeout = 10 * WEIR_SEC;
+    if (!cli_read_options(&argp, argc, argv, &pipe.options) ||
+        !cli_read_url(pipe.options.url, pipe.options.is_listening, &url)) {
+        return CLI_USAGE;
+    }
+    cli_catch_signals();
+    int result = CLI_FAILED;
+    if (open_link(&pipe, &url)) {
+        weir_nsec now = weir_loop_now(pipe.link.loop);
+        if (pipe.options.is_listening) {
+            say_address(&pipe);
+            result = run(&pipe);
+        } else if (weir_rudp_connect(pipe.link.rudp, now, &url.addr, NULL, &pipe.conn) == WEIR_OK) {
+            result = run(&pipe);
+        } else {
+            result = cli_fail(CLI_FAILED, "the connection cannot be started");
+        }
+        cli_link_close(&pipe.link);
+    }
+    free(pipe.outbox);
+    return result;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * progress.c - how far a transfer is, on stderr: bytes, rate, time left.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+enum {
+    BAR_CELLS = 24,
+    LINE_BYTES = 256
+};
+
+static const weir_nsec redraw_every = 100 * WEIR_MSEC;
+static const weir_nsec line_every = 5 * WEIR_SEC;
+
+void cli_progress_start(struct cli_progress *progress, const char *label, uint64_t total_bytes,
+                        weir_nsec now)
+{
+    bool is_quiet = progress->is_quiet;
+    *progress = (struct cli_progress){.label = label,
+                                      .total_bytes = total_bytes,
+                                      .started = now,
+                                      .drawn = now,
+                                      .is_terminal = isatty(STDERR_FILENO) == 1,
+                                      .is_quiet = is_quiet};
+}
+
+/* Bits per second since the start, of what really travelled. */
+static uint64_t rate_of(const struct cli_progress *progress, uint64_t done_bytes, weir_nsec now)
+{
+    if (now <= progress->started || done_bytes <= progress->base_bytes) {
+        return 0;
+    }
+    double seconds = (double)(now - progress->started) / (double)WEIR_SEC;
+    return (uint64_t)((double)(done_bytes - progress->base_bytes) * 8.0 / seconds);
+}
+
+static void draw_bar(const struct cli_progress *progress, uint64_t done_bytes,
+                     char bar[BAR_CELLS + 3])
+{
+    size_t cells = BAR_CELLS;
+    if (done_bytes < progress->total_bytes) {
+        cells = (size_t)((double)done_bytes / (double)progress->total_bytes * BAR_CELLS);
+    }
+    bar[0] = '[';
+    memset(bar + 1, ' ', BAR_CELLS);
+    memset(bar + 1, '=', cells);
+    bar[BAR_CELLS + 1] = ']';
+    bar[BAR_CELLS + 2] = 0;
+}
+
+static void draw(const struct cli_progress *progress, uint64_t done_bytes, weir_nsec now)
+{
+    char done[32];
+    char total[32];
+    char rate[32];
+    char left[32];
+    char bar[BAR_CELLS + 3];
+    uint64_t bits = rate_of(progress, done_bytes, now);
+    cli_text_bytes(done_bytes, done);
+    cli_text_rate(bits, rate);
+    const char *begin = progress->is_terminal ? "\r\033[K" : "";
+    const char *end = progress->is_terminal ? "" : "\n";
+    if (progress->total_bytes == 0) {
+        (void)fprintf(stderr, "%s%s %s  %s%s", begin, progress->label, done, rate, end);
+        (void)fflush(stderr);
+        return;
+    }
+    uint64_t rest = done_bytes < progress->total_bytes ? progress->total_bytes - done_bytes : 0;
+    double seconds = bits == 0 ? 0.0 : (double)rest * 8.0 / (double)bits;
+    bool is_known = bits > 0 && seconds < 1e9;
+    (void)snprintf(left, sizeof(left), rest == 0 ? "0 s" : "?");
+    if (is_known && rest > 0) {
+        cli_text_duration(((weir_nsec)seconds + 1) * WEIR_SEC, left);
+    }
+    draw_bar(progress, done_bytes, bar);
+    (void)fprintf(stderr, "%s%s %3u%% %s %s of %s  %s  %s left%s", begin, progress->label,
+                  (unsigned)((double)done_bytes * 100.0 / (double)progress->total_bytes),
+                  progress->is_terminal ? bar : "", done,
+                  cli_text_bytes(progress->total_bytes, total), rate, left, end);
+    (void)fflush(stderr);
+}
+
+void cli_progress_update(struct cli_progress *progress, uint64_t done_bytes, weir_nsec now)
+{
+    weir_nsec every = progress->is_terminal ? redraw_every : line_every;
+    if (progress->is_quiet || now < progress->drawn || now - progress->drawn < every) {
+        return;
+    }
+    progress->drawn = now;
+    draw(progress, done_bytes, now);
+}
+
+void cli_progress_finish(struct cli_progress *progress, uint64_t done_bytes, weir_nsec now)
+{
+    char done[32];
+    char rate[32];
+    char took[32];
+    if (progress->is_quiet) {
+        return;
+    }
+    weir_nsec elapsed = now > progress->started ? now - progress->started : 0;
+    (void)fprintf(stderr, "%s%s %s in %s, %s\n", progress->is_terminal ? "\r\033[K" : "",
+                  progress->label, cli_text_bytes(done_bytes, done),
+                  cli_text_duration(elapsed, took),
+                  cli_text_rate(rate_of(progress, done_bytes, now), rate));
+    (void)fflush(stderr);
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * assembly.c - fragmented messages coming in: each byte is copied once, to its final place.
+ *
+ * Bounds: delivery messages together at most twice the receive window of a connection; of the others
+ * at most ASSEMBLIES_LOOSE at once, the oldest gives way. A quarter of the endpoint's assembly store
+ * is kept for messages whose turn it is, so that what is early cannot starve what is due.
+ */
+#include <string.h>
+
+#include "rudp/internal.h"
+
+enum {
+    ASSEMBLIES_LOOSE = 8,
+    INLINE_RANGES = 4
+};
+
+static bool is_same(const struct assembly *assembly, const struct weir_rudp_message_frame *frame,
+                    uint64_t mid)
+{
+    return assembly->mid == mid && assembly->channel == frame->channel;
+}
+
+struct assembly *weir_rudp_assembly_find(struct awake *awake,
+                                         const struct weir_rudp_message_frame *frame, uint64_t mid)
+{
+    struct assembly *previous = NULL;
+    for (struct assembly *each = awake->assemblies; each != NULL; each = each->next) {
+        if (is_same(each, frame, mid)) {
+            if (previous != NULL) { /* to the front: the next fragment is likely its */
+                previous->next = each->next;
+                each->next = awake->assemblies;
+                awake->assemblies = each;
+            }
+            return each;
+        }
+        previous = each;
+    }
+    return NULL;
+}
+
+void weir_rudp_assembly_unlink(struct awake *awake, struct assembly *assembly)
+{
+    struct assembly **link = &awake->assemblies;
+    while (*link != assembly) {
+        link = &(*link)->next;
+    }
+    *link = assembly->next;
+    awake->assembly_bytes -= assembly->length;
+    awake->loose_assemblies -= assembly->guarantee < WEIR_RUDP_DELIVERY;
+}
+
+void weir_rudp_assembly_free(struct weir_rudp *ep, struct assembly *assembly)
+{
+    struct weir_reassembly *whole = &assembly->reassembly;
+    if (whole->buffer != NULL) {
+        weir_store_give(ep->assembly_store, whole->buffer, assembly->length);
+    }
+    if (whole->ranges.items != assembly->inline_ranges) {
+        weir_store_give(ep->assembly_store, whole->ranges.items,
+                        assembly->gaps_max * sizeof(struct weir_range));
+    }
+    ep->held_bytes -= assembly->length;
+    weir_pool_give(&ep->assemblies, assembly);
+}
+
+/* The one that has waited longest is last on the list. */
+static void drop_oldest_loose(struct weir_rudp_conn *conn)
+{
+    struct assembly *oldest = NULL;
+    for (struct assembly *each = conn->awake->assemblies; each != NULL; each = each->next) {
+        if (each->guarantee < WEIR_RUDP_DELIVERY) {
+            oldest = each;
+        }
+    }
+    weir_rudp_assembly_unlink(conn->awake, oldest);
+    weir_rudp_assembly_free(conn->endpoint, oldest);
+    weir_rudp_count_drop(conn->endpoint, WEIR_RUDP_DROP_NO_ROOM);
+}
+
+static bool has_room(const struct weir_rudp_conn *conn, uint64_t length, bool is_head)
+{
+    const struct weir_rudp *ep = conn->endpoint;
+    size_t budget = ep->config.assembly_bytes;
+    size_t allowed = is_head ? budget : budget - budget / 4;
+    uint64_t window = ep->config.receive_window_bytes;
+    return conn->awake->assembly_bytes + length <= 2 * window &&
+           weir_store_used_bytes(ep->assembly_store) + weir_store_block_bytes(length) <= allowed;
+}
+
+struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
+                                         const struct weir_rudp_message_frame *frame, uint64_t mid,
+                                         bool is_head)
+{
+    struct weir_rudp *ep = conn->endpoint;
+    struct awake *awake = conn->awake;
+    bool is_loose = frame->guarantee < WEIR_RUDP_DELIVERY;
+    if (is_loose && awake->loose_assemblies >= ASSEMBLIES_LOOSE) {
+        drop_oldest_loose(conn);
+    }
+    if (!has_room(conn, frame->total, is_head)) {
+        return NULL;
+    }
+    struct assembly *assembly = weir_pool_take(&ep->assemblies);
+    if (assembly == NULL) {
+        return NULL;
+    }
+    uint8_t *buffer = weir_store_take(ep->assembly_store, frame->total);
+    if (buffer == NULL) {
+        weir_pool_give(&ep->assemblies, assembly);
+        return NULL;
+    }
+    memset(assembly, 0, sizeof(*assembly));
+    assembly->mid = mid;
+    assembly->length = (uint32_t)frame->total;
+    assembly->gaps_max = INLINE_RANGES;
+    assembly->channel = frame->channel;
+    assembly->guarantee = frame->guarantee;
+    weir_reassembly_init(&assembly->reassembly, buffer, frame->total, assembly->inline_ranges,
+                         INLINE_RANGES);
+    assembly->next = awake->assemblies;
+    awake->assemblies = assembly;
+    awake->assembly_bytes += assembly->length;
+    awake->loose_assemblies += is_loose;
+    ep->held_bytes += assembly->length;
+    ep->stats.held_bytes_peak = weir_max_u64(ep->stats.held_bytes_peak, ep->held_bytes);
+    return assembly;
+}
+
+static bool grow_ranges(struct weir_rudp *ep, struct assembly *assembly)
+{
+    uint32_t max = assembly->gaps_max * 4;
+    if (max > GAPS_MAX) {
+        return false;
+    }
+    struct weir_ranges *ranges = &assembly->reassembly.ranges;
+    struct weir_range *items = weir_store_take(ep->assembly_store, max * sizeof(*items));
+    if (items == NULL) {
+        return false;
+    }
+    memcpy(items, ranges->items, ranges->count * sizeof(*items));
+    if (ranges->items != assembly->inline_ranges) {
+        weir_store_give(ep->assembly_store, ranges->items, assembly->gaps_max * sizeof(*items));
+    }
+    ranges->items = items;
+    ranges->max = assembly->gaps_max = max;
+    return true;
+}
+
+enum weir_status weir_rudp_assembly_add(struct weir_rudp *ep, struct assembly *assembly,
+                                        const struct weir_rudp_message_frame *frame,
+                                        uint64_t *added)
+{
+    if (frame->total != assembly->length || frame->guarantee != assembly->guarantee) {
+        return WEIR_ERR_INVALID;
+    }
+    for (;;) {
+        enum weir_status status =
+            weir_reassembly_add(&assembly->reassembly, frame->offset, frame->data, added);
+        if (status != WEIR_ERR_FULL || !grow_ranges(ep, assembly)) {
+            return status;
+        }
+    }
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * path.c - where the peer is, and how large a datagram may be on the way there.
+ *
+ * A new address is believed once it answers a challenge; until then everything goes to the old one
+ * (RFC 9000 sections 8.2 and 9). Datagram sizes are searched by padded probes (RFC 8899).
+ */
+#include <string.h>
+
+#include "rudp/internal.h"
+
+enum {
+    CHALLENGES = 3,
+    MTU_FAILURES = 3,
+    MTU_STEP = 16
+};
+
+static const weir_nsec mtu_again_ns = 600 * WEIR_SEC; /* RFC 8899 5.1.1: raise timer */
+
+/* --- address ---------------------------------------------------------------------------------- */
+
+void weir_rudp_path_on_packet(struct weir_rudp_conn *conn, const struct weir_packet *packet,
+                              bool is_newest)
+{
+    struct awake *awake = conn->awake;
+    const struct weir_path *path = packet->path;
+    if (weir_addr_is_equal(&path->remote, &conn->path.remote)) {
+        if (is_newest) {
+            conn->path.local = path->local;
+        }
+        return;
+    }
+    /* RFC 9000 9.3: only the highest-numbered packet can announce a move. One candidate at a time,
+     * and one small challenge a packet at most: nothing is amplified. */
+    bool is_known =
+        awake->is_candidate_set && weir_addr_is_equal(&path->remote, &awake->candidate.remote);
+    if (!is_newest || conn->state != STATE_OPEN || is_known) {
+        return;
+    }
+    awake->candidate = *path;
+    awake->is_candidate_set = true;
+    awake->challenge = weir_prng_secret_next(&conn->endpoint->secret);
+    awake->challenges_left = CHALLENGES;
+    awake->challenge_at = conn->endpoint->now;
+    weir_rudp_path_timer(conn, conn->endpoint->now);
+}
+
+static bool is_same_host(const struct weir_addr *a, const struct weir_addr *b)
+{
+    return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
+
+void weir_rudp_path_on_response(struct weir_rudp_conn *conn, uint64_t data)
+{
+    struct awake *awake = conn->awake;
+    if (!awake->is_candidate_set || data != awake->challenge) {
+        return;
+    }
+    bool is_rebinding = is_same_host(&awake->candidate.remote, &conn->path.remote);
+    conn->path = awake->candidate;
+    awake->is_candidate_set = awake->is_challenge_wanted = false;
+    awake->challenge_at = WEIR_NEVER;
+    if (!is_rebinding) {
+        /* RFC 9000 9.4: another host means another path; what is known of the old one is void. */
+        conn->mtu_bytes = conn->endpoint->config.mtu_bytes_min;
+        weir_cc_init(&awake->cc, conn->endpoint->config.cc, conn->mtu_bytes, conn->endpoint->now,
+                     weir_prng_next(&conn->endpoint->prng));
+        awake->rtt.has_sample = false;
+        weir_rudp_mtu_start(conn);
+    }
+    weir_rudp_conn_pend(conn, PENDING_MOVED);
+    weir_rudp_conn_ready(conn);
+}
+
+void weir_rudp_path_timer(struct weir_rudp_conn *conn, weir_nsec now)
+{
+    struct awake *awake = conn->awake;
+    if (!awake->is_candidate_set || now < awake->challenge_at) {
+        return;
+    }
+    if (awake->challenges_left == 0) {
+        awake->is_candidate_set = false;
+        awake->challenge_at = WEIR_NEVER;
+        return;
+    }
+    awake->challenges_left--;
+    awake->challenge_at = now + weir_rudp_conn_pto(conn);
+    awake->is_challenge_wanted = true;
+    weir_rudp_conn_ready(conn);
+}
+
+/* --- datagram size ---------------------------------------------------------------------------- */
+
+static void next_probe(struct weir_rudp_conn *conn)
+{
+    struct mtu_search *mtu = &conn->awake->mtu;
+    mtu->failures = 0;
+    if (mtu->high < mtu->low + MTU_STEP) {
+        mtu->probe_bytes = 0;
+        mtu->again = conn->endpoint->now + mtu_again_ns;
+        return;
+    }
+    mtu->again = WEIR_NEVER;
+    mtu->probe_bytes = mtu->is_top_tried ? (uint16_t)((mtu->low + mtu->high + 1) / 2) : mtu->high;
+    weir_rudp_conn_ready(conn);
+}
+
+void weir_rudp_mtu_start(struct weir_rudp_conn *conn)
+{
+    const struct weir_rudp_config *config = &conn->endpoint->config;
+    struct mtu_search *mtu = &conn->awake->mtu;
+    uint16_t high = config->mtu_bytes_max;
+    if (conn->peer_datagram_bytes_max != 0 && conn->peer_datagram_bytes_max < high) {
+        high = conn->peer_datagram_bytes_max;
+    }
+    *mtu = (struct mtu_search){.low = conn->mtu_bytes, .high = high, .again = WEIR_NEVER};
+    if (high > mtu->low) {
+        next_probe(conn);
+    }
+}
+
+void weir_rudp_mtu_on_probe_acked(struct weir_rudp_conn *conn, uint32_t size)
+{
+    struct mtu_search *mtu = &conn->awake->mtu;
+    mtu->is_in_flight = false;
+    if (size > conn->mtu_bytes && size <= mtu->high) {
+        conn->mtu_bytes = mtu->low = (uint16_t)size;
+        weir_cc_set_mss(&conn->awake->cc, size);
+        next_probe(conn);
+    }
+}
+
+void weir_rudp_mtu_on_probe_lost(struct weir_rudp_conn *conn)
+{
+    struct mtu_search *mtu = &conn->awake->mtu;
+    mtu->is_in_flight = false;
+    if (++mtu->failures < MTU_FAILURES) {
+        return; /* the same size again: it may have been ordinary loss */
+    }
+    mtu->is_top_tried = true;
+    mtu->high = (uint16_t)(mtu->probe_bytes - 1);
+    next_probe(conn);
+}
+
+void weir_rudp_mtu_on_black_hole(struct weir_rudp_conn *conn)
+{
+    const struct weir_rudp_config *config = &conn->endpoint->config;
+    struct mtu_search *mtu = &conn->awake->mtu;
+    if (conn->mtu_bytes == config->mtu_bytes_min) {
+        return;
+    }
+    /* RFC 8899 4.3: back to the size that every path carries; search again later. */
+    conn->mtu_bytes = config->mtu_bytes_min;
+    weir_cc_set_mss(&conn->awake->cc, conn->mtu_bytes);
+    *mtu = (struct mtu_search){.low = conn->mtu_bytes,
+                               .high = conn->mtu_bytes,
+                               .again = conn->endpoint->now + mtu_again_ns};
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop.c - one thread's clock, driver and endpoint put together.
+ *
+ * Role: few system calls. It waits (ppoll) only when there is nothing to do: not after a receive
+ * that filled its batch, not while output is left, not with a timeout of 0.
+ * Memory: allocated at open: descriptors of packets and transmits, and the frame buffer.
+ *
+ *   run_once:  wait - receive, input, events (repeated while batches are full) - timeout, events -
+ *              output, send, events (repeated while something goes out)
+ */
+#include "weir/loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+
+enum {
+    PACKETS_MAX_DEFAULT = 1024,
+    TX_BYTES_DEFAULT = 1 << 20,
+    TX_BYTES_MIN = 65536, /* one datagram of any size */
+    RECEIVES_MAX_DEFAULT = 16,
+    TRANSMITS_MAX = 1024,
+    /* Output rounds in one run_once: then the receive side gets its turn, for acknowledgments must
+     * not wait behind megabytes of sending. */
+    TX_ROUNDS_MAX = 4,
+    TIMER_SLACK_NS = 1000
+};
+
+/* While the driver cannot take output, an endpoint that wants to send is overdue all the time; it
+ * is then looked at this often, not in a busy loop. */
+#define BLOCKED_TICK WEIR_MSEC
+
+struct weir_loop {
+    struct weir_driver *driver;
+    struct weir_slide *slide;
+    void *endpoint;
+    const struct weir_verbs *verbs;
+    void (*on_events)(void *user, weir_nsec now);
+    void *user;
+    weir_nsec now;
+    struct weir_packet *packets;
+    uint32_t packets_max;
+    uint32_t receives_max;
+    struct weir_tx tx;
+    uint32_t tx_done;     /* transmits[0..tx_done) have been taken by the driver */
+    bool is_running;      /* inside run_once: a flush from on_events has nothing to add */
+    bool is_rx_left;      /* the last receive filled its batch */
+    bool is_tx_left;      /* the last output had more than its rounds */
+    bool is_blocked;      /* the driver had no room */
+    bool are_events_left; /* a flush may have made events */
+};
+
+void weir_loop_config_default(struct weir_loop_config *config)
+{
+    *config = (struct weir_loop_config){.packets_max = PACKETS_MAX_DEFAULT,
+                                        .tx_bytes = TX_BYTES_DEFAULT,
+                                        .receives_max = RECEIVES_MAX_DEFAULT};
+}
+
+static weir_nsec read_clock(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
+}
+
+enum weir_status weir_loop_open(const struct weir_loop_config *config, struct weir_loop **loop)
+{
+    size_t tx_bytes = config->tx_bytes;
+    if (config->driver == NULL || config->slide == NULL || config->packets_max == 0 ||
+        config->receives_max == 0 || tx_bytes < TX_BYTES_MIN ||
+        weir_slide_room(config->slide).length < config->driver->rx_room_bytes) {
+        return WEIR_ERR_INVALID;
+    }
+    struct weir_loop *made = calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return WEIR_ERR_MEMORY;
+    }
+    made->driver = config->driver;
+    made->slide = config->slide;
+    made->packets_max = config->packets_max;
+    made->receives_max = config->receives_max;
+    made->packets = calloc(config->packets_max, sizeof(*made->packets));
+    made->tx = (struct weir_tx){.buffer = weir_mem_map(tx_bytes),
+                                .buffer_bytes = tx_bytes,
+                                .transmits = calloc(TRANSMITS_MAX, sizeof(*made->tx.transmits)),
+                                .transmits_max = TRANSMITS_MAX};
+    if (made->packets == NULL || made->tx.buffer == NULL || made->tx.transmits == NULL) {
+        weir_loop_close(made);
+        return WEIR_ERR_MEMORY;
+    }
+    /* The kernel's 50 us of grace would blur pacing and delayed acknowledgments. */
+    (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
+    made->now = read_clock();
+    *loop = made;
+    return WEIR_OK;
+}
+
+void weir_loop_close(struct weir_loop *loop)
+{
+    weir_mem_unmap(loop->tx.buffer, loop->tx.buffer_bytes);
+    free(loop->tx.transmits);
+    free(loop->packets);
+    free(loop);
+}
+
+void weir_loop_attach(struct weir_loop *loop, void *endpoint, const struct weir_verbs *verbs,
+                      void (*on_events)(void *user, weir_nsec now), void *user)
+{
+    loop->endpoint = endpoint;
+    loop->verbs = verbs;
+    loop->on_events = on_events;
+    loop->user = user;
+}
+
+weir_nsec weir_loop_now(struct weir_loop *loop)
+{
+    loop->now = read_clock();
+    return loop->now;
+}
+
+static void drain_events(struct weir_loop *loop)
+{
+    loop->are_events_left = false;
+    if (loop->on_events != NULL) {
+        loop->on_events(loop->user, loop->now);
+    }
+}
+
+/* The end of the last byte that landed in the room; drivers may use frames of their own instead. */
+static size_t count_used(const struct weir_loop *loop, struct weir_mut_span room, uint32_t count)
+{
+    size_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uintptr_t offset = (uintptr_t)loop->packets[i].data - (uintptr_t)room.data;
+        if (offset < room.length && offset + loop->packets[i].length > used) {
+            used = offset + loop->packets[i].length;
+        }
+    }
+    return used;
+}
+
+static enum weir_status receive_batch(struct weir_loop *loop)
+{
+    struct weir_driver *driver = loop->driver;
+    struct weir_mut_span room = weir_slide_room(loop->slide);
+    uint32_t count = 0;
+    enum weir_status status =
+        driver->ops->receive(driver, loop->now, room, loop->packets, loop->packets_max, &count);
+    loop->is_rx_left =
+        status == WEIR_OK && count > 0 && (driver->is_rx_full || count == loop->packets_max);
+    if (status != WEIR_OK || count == 0) {
+        return status;
+    }
+    weir_slide_received(loop->slide, count_used(loop, room, count));
+    loop->verbs->input(loop->endpoint, loop->now, loop->packets, count);
+    drain_events(loop);
+    return WEIR_OK;
+}
+
+static enum weir_status receive_all(struct weir_loop *loop)
+{
+    for (uint32_t i = 0; i < loop->receives_max; i++) {
+        enum weir_status status = receive_batch(loop);
+        if (status != WEIR_OK || !loop->is_rx_left) {
+            return status;
+        }
+        loop->now = read_clock();
+    }
+    return WEIR_OK;
+}
+
+/* Offers the driver what it has not taken yet. */
+static enum weir_status send_rest(struct weir_loop *loop)
+{
+    struct weir_driver *driver = loop->driver;
+    struct weir_tx *tx = &loop->tx;
+    uint32_t sent = 0;
+    if (loop->tx_done == tx->count) {
+        return WEIR_OK;
+    }
+    enum weir_status status = driver->ops->send(driver, loop->now, tx->transmits + loop->tx_done,
+                                                tx->count - loop->tx_done, &sent);
+    loop->tx_done += sent;
+    loop->is_blocked = status == WEIR_AGAIN;
+    return status;
+}
+
+/* One round: *is_idle when the endpoint had nothing to send. WEIR_AGAIN when the driver is full. */
+static enum weir_status output_once(struct weir_loop *loop, bool *is_idle)
+{
+    struct weir_tx *tx = &loop->tx;
+    tx->used_bytes = 0;
+    tx->count = 0;
+    loop->tx_done = 0;
+    /* A driver may lose its segmentation on the way. */
+    tx->run_bytes_max = loop->driver->run_bytes_max;
+    tx->run_segments_max = loop->driver->run_segments_max;
+    loop->now = read_clock();
+    enum weir_status status = loop->verbs->output(loop->endpoint, loop->now, tx);
+    *is_idle = status != WEIR_OK && tx->count == 0;
+    return send_rest(loop);
+}
+
+/* Sending may make events (a parcel is done), and their handling new output. */
+static enum weir_status output_all(struct weir_loop *loop, bool is_draining)
+{
+    enum weir_status status = send_rest(loop);
+    bool is_idle = false;
+
+    loop->is_tx_left = false;
+    for (int i = 0; status == WEIR_OK; i++) {
+        if (i == TX_ROUNDS_MAX) {
+            loop->is_tx_left = true;
+            break;
+        }
+        status = output_once(loop, &is_idle);
+        if (is_idle) {
+            break;
+        }
+        if (is_draining) {
+            drain_events(loop);
+        } else {
+            loop->are_events_left = true;
+        }
+    }
+    return status == WEIR_AGAIN ? WEIR_OK : status;
+}
+
+static weir_nsec next_deadline(const struct weir_loop *loop)
+{
+    weir_nsec deadline = WEIR_NEVER;
+    if (loop->verbs != NULL) {
+        deadline = loop->verbs->next_timeout(loop->endpoint);
+    }
+    if (loop->is_blocked) {
+        deadline = weir_max_u64(deadline, loop->now + BLOCKED_TICK);
+    }
+    return weir_min_u64(deadline, loop->driver->ops->next_timeout(loop->driver));
+}
+
+static bool has_work(const struct weir_loop *loop)
+{
+    return loop->is_rx_left || loop->are_events_left || (loop->is_tx_left && !loop->is_blocked);
+}
+
+weir_nsec weir_loop_next_timeout(const struct weir_loop *loop)
+{
+    return has_work(loop) ? loop->now : next_deadline(loop);
+}
+
+static struct timespec to_timespec(weir_nsec ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / WEIR_SEC), .tv_nsec = (long)(ns % WEIR_SEC)};
+}
+
+/* Waits until the deadline or the descriptor. Interrupted by a signal it returns early. */
+static enum weir_status wait_until(struct weir_loop *loop, weir_nsec deadline, bool *is_readable)
+{
+    struct pollfd poll_fd = {.fd = loop->driver->ops->fd(loop->driver), .events = POLLIN};
+    struct timespec timeout = to_timespec(deadline - loop->now);
+
+    *is_readable = false;
+    if (poll_fd.fd < 0) {
+        if (deadline != WEIR_NEVER) {
+            (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &timeout, NULL);
+        }
+        return WEIR_OK;
+    }
+    if (loop->is_blocked) {
+        poll_fd.events |= POLLOUT;
+    }
+    int n = ppoll(&poll_fd, 1, deadline == WEIR_NEVER ? NULL : &timeout, NULL);
+    if ((n < 0 && errno != EINTR) || (n > 0 && (poll_fd.revents & POLLNVAL) != 0)) {
+        loop->driver->error = n < 0 ? errno : EBADF;
+        return WEIR_ERR_OS;
+    }
+    *is_readable = n > 0 && (poll_fd.revents & ~POLLOUT) != 0;
+    return WEIR_OK;
+}
+
+/* Waits if there is nothing to do. *is_readable: a receive is worth its system call. */
+static enum weir_status wait_for_work(struct weir_loop *loop, weir_nsec timeout, bool *is_readable)
+{
+    *is_readable = true;
+    if (timeout == 0 || has_work(loop)) {
+        return WEIR_OK;
+    }
+    weir_nsec until = timeout < WEIR_NEVER - loop->now ? loop->now + timeout : WEIR_NEVER;
+    weir_nsec deadline = weir_min_u64(until, next_deadline(loop));
+    if (deadline <= loop->now) {
+        return WEIR_OK;
+    }
+    enum weir_status status = wait_until(loop, deadline, is_readable);
+    loop->now = read_clock();
+    if (loop->driver->ops->next_timeout(loop->driver) <= loop->now) {
+        *is_readable = true;
+    }
+    return status;
+}
+
+static enum weir_status do_work(struct weir_loop *loop, bool is_readable)
+{
+    enum weir_status status = is_readable ? receive_all(loop) : WEIR_OK;
+    if (status != WEIR_OK) {
+        return status;
+    }
+    loop->now = read_clock();
+    if (loop->verbs->next_timeout(loop->endpoint) <= loop->now) {
+        loop->verbs->timeout(loop->endpoint, loop->now);
+        drain_events(loop);
+    }
+    return output_all(loop, true);
+}
+
+enum weir_status weir_loop_run_once(struct weir_loop *loop, weir_nsec timeout)
+{
+    bool is_readable = false;
+    WEIR_ASSERT(loop->verbs != NULL && !loop->is_running);
+    loop->is_running = true;
+    loop->now = read_clock();
+    if (loop->are_events_left) {
+        drain_events(loop);
+        loop->is_tx_left = true;
+    }
+    enum weir_status status = wait_for_work(loop, timeout, &is_readable);
+    if (status == WEIR_OK) {
+        status = do_work(loop, is_readable);
+    }
+    loop->is_running = false;
+    return status;
+}
+
+enum weir_status weir_loop_flush(struct weir_loop *loop)
+{
+    if (loop->is_running) {
+        return WEIR_OK;
+    }
+    return output_all(loop, false);
+}
+
+int weir_loop_fd(const struct weir_loop *loop)
+{
+    return loop->driver->ops->fd(loop->driver);
+}
+
+bool weir_loop_is_blocked(const struct weir_loop *loop)
+{
+    return loop->is_blocked;
+}
