@@ -5,12 +5,17 @@
 # The options of one command; keep in step with completions/_weir and completions/weir.fish.
 _weir_options() {
     case $1 in
-    send) echo '--json --help' ;;
-    recv) echo '-o --output --once --help' ;;
-    pipe) echo '-l --listen --help' ;;
-    relay) echo '-l --listen -r --remote --loss --delay --jitter --rate --queue --reorder --duplicate
-        --corrupt --seed --help' ;;
-    perf) echo '-l --listen --mode --seconds --size --guarantee --connections --json --help' ;;
+    send) echo '-t --timeout -c --cc --resume --no-resume --json -m --mtu -T --trace -q --quiet
+        --help' ;;
+    recv) echo '-o --output -1 --once -t --timeout -c --cc -T --trace -q --quiet --help' ;;
+    pipe) echo '-l --listen -t --timeout -c --cc -T --trace --help' ;;
+    relay) echo '-l --listen -r --remote --burst --corrupt --delay --duplicate --jitter --loss --mtu
+        --queue --rate --reorder --clients --idle --seconds --seed --stats-every --up-burst
+        --up-corrupt --up-delay --up-duplicate --up-jitter --up-loss --up-mtu --up-queue
+        --up-rate --up-reorder --down-burst --down-corrupt --down-delay --down-duplicate
+        --down-jitter --down-loss --down-mtu --down-queue --down-rate --down-reorder --help' ;;
+    perf) echo '-l --listen --once --mode --seconds --size --guarantee --connections --cc --mtu
+        --json --help' ;;
     sim) echo '--guarantee --messages --size --every --bulk --channels --rtt --loss --jitter
         --reorder --duplicate --corrupt --rate --queue --mtu --cc --seed --json --plot
         --trace --help' ;;
@@ -32,7 +37,7 @@ _weir() {
             mapfile -t COMPREPLY < <(compgen -d -- "$word")
             return
             ;;
-        --plot | --trace)
+        -T | --trace | --plot)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;

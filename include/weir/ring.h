@@ -45,6 +45,7 @@ enum {
     WEIR_RING_ALIGN = 128, /* two cache lines: processors fetch them in pairs */
     WEIR_RING_BYTES_MIN = 64,
     WEIR_RING_LINE = 64,         /* bytes of a cache line */
+    WEIR_RING_LONG_BYTES = 512,  /* a run this long is copied out of line */
     WEIR_RING_BULK_BYTES = 16384 /* a run this long is written past the cache */
 };
 
@@ -127,7 +128,7 @@ static inline size_t weir_ring_read(struct weir_ring_reader *reader, void *data,
 
 /* ---- the hot calls, inline ---- */
 
-/* The rare cases, out of line: bytes that pass the end of a ring mapped once, and bulk. */
+/* Out of line: bytes that pass the end of a ring mapped once, and long runs. */
 WEIR_API void weir_ring_copy_in(const struct weir_ring_writer *writer, const void *data,
                                 size_t length);
 WEIR_API void weir_ring_copy_out(const struct weir_ring_reader *reader, void *data, size_t length);
@@ -164,8 +165,7 @@ static inline size_t weir_ring_write(struct weir_ring_writer *writer, const void
         }
     }
     uint64_t offset = writer->position & writer->mask;
-    if (__builtin_expect(offset + length <= writer->contiguous_bytes, 1) &&
-        length < WEIR_RING_BULK_BYTES) {
+    if (offset + length <= writer->contiguous_bytes && length < WEIR_RING_LONG_BYTES) {
         weir_ring_copy(writer->bytes + offset, (const uint8_t *)data, length);
     } else {
         weir_ring_copy_in(writer, data, length);
@@ -187,7 +187,7 @@ static inline size_t weir_ring_read(struct weir_ring_reader *reader, void *data,
         }
     }
     uint64_t offset = reader->position & reader->mask;
-    if (__builtin_expect(offset + length <= reader->contiguous_bytes, 1)) {
+    if (offset + length <= reader->contiguous_bytes && length < WEIR_RING_LONG_BYTES) {
         weir_ring_copy((uint8_t *)data, reader->bytes + offset, length);
     } else {
         weir_ring_copy_out(reader, data, length);

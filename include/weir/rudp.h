@@ -56,7 +56,8 @@ enum weir_rudp_unsent {
     WEIR_RUDP_UNSENT_INTO_SET   /* kept; becomes part of the new set when sent */
 };
 
-/* Urgency among the messages waiting on one connection; higher ones leave first. */
+/* Urgency among the messages waiting on one connection; higher ones leave first. Order and delivery
+ * messages never overtake one another within a channel, whatever their priorities. */
 enum weir_rudp_priority {
     WEIR_RUDP_PRIORITY_LOW = -1,
     WEIR_RUDP_PRIORITY_NORMAL = 0,

@@ -2,8 +2,8 @@
 /*
  * manifest.h - what one transfer consists of: files and directories, parents before children.
  *
- * Role: the sender fills it from the file system (walk.c), the receiver from MANIFEST messages; both
- * number the entries alike, from 0.
+ * Role: the sender fills it from the file system (walk.c), the receiver from MANIFEST messages;
+ * both number the entries alike, from 0.
  * Memory: heap, bounded by CLI_TRANSFER_ENTRIES_MAX and CLI_TRANSFER_MANIFEST_BYTES_MAX.
  */
 #ifndef WEIR_CLI_MANIFEST_H

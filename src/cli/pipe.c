@@ -231,8 +231,8 @@ static void pump_output(struct pipe *pipe)
     }
 }
 
-/* Passes the peer's end on to whoever reads our standard output. The descriptor stays taken, so that
- * nothing else gets its number. */
+/* Passes the peer's end on to whoever reads our standard output. The descriptor stays taken, so
+ * that nothing else gets its number. */
 static void shut_output(struct pipe *pipe)
 {
     pipe->is_stdout_shut = true;

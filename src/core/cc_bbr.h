@@ -39,7 +39,7 @@ enum {
     /* LossThresh: the loss rate of a round trip at which a probe counts as having gone too high,
      * above twice the path's random loss. */
     WEIR_BBR_LOSS_THRESH_PPM = 20000,
-    /* Loss up to this rate may be taken for random. 0: the draft to the letter. */
+    /* Loss up to this rate may be taken for random. 0: every loss counts, as in the draft. */
     WEIR_BBR_NOISE_MAX_PPM = 100000
 };
 

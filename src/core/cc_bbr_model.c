@@ -121,12 +121,12 @@ static bool is_round_quiet(const struct weir_cc_bbr *bbr)
 }
 
 /* Few packets scatter widely around their mean: up to 3 more lost than the rate has it are let
- * pass, as far as they are no more than a sixteenth. */
+ * pass, as far as they are no more than a sixteenth. Nothing is within a rate of 0. */
 static bool is_within(const struct weir_cc *cc, const struct weir_cc_sample *sample, uint64_t ppm)
 {
     uint64_t total = sample->delivered_bytes + sample->lost_bytes;
     uint64_t spread = weir_min_u64(NOISE_SPREAD_PKTS * (uint64_t)cc->mss_bytes, total / 16);
-    return sample->lost_bytes <= weir_scale(total, ppm, MILLION) + spread;
+    return ppm > 0 && sample->lost_bytes <= weir_scale(total, ppm, MILLION) + spread;
 }
 
 bool weir_bbr_looks_random(const struct weir_cc *cc, const struct weir_cc_sample *sample)
@@ -167,8 +167,7 @@ static uint64_t tolerated_ppm(const struct weir_cc *cc)
 /* Whether a round's loss is what the path's noise explains. */
 static bool is_noise(const struct weir_cc *cc, const struct weir_cc_sample *sample)
 {
-    uint64_t ppm = tolerated_ppm(cc);
-    return ppm > 0 && !cc->bbr.is_ce_in_round && is_within(cc, sample, ppm);
+    return !cc->bbr.is_ce_in_round && is_within(cc, sample, tolerated_ppm(cc));
 }
 
 /* BBR draft 5.5.10.3, LossLowerBounds: gradually down to what was delivered in the last round. */

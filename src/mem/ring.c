@@ -38,6 +38,26 @@ static void copy_past_cache(uint8_t *to, const uint8_t *from, size_t length)
     copy_lines_past_cache(to + head, from + head, lines);
 }
 
+/* Line by line from the front. The C library's memcpy touches the end of a run early: between two
+ * processors' caches that costs two thirds of the rate at 1 KB. */
+static void copy_forward(uint8_t *to, const uint8_t *from, size_t length)
+{
+    size_t i = 0;
+    for (; length - i >= WEIR_RING_LINE; i += WEIR_RING_LINE) {
+        const __m128i *source = (const __m128i *)(const void *)(from + i);
+        __m128i *target = (__m128i *)(void *)(to + i);
+        __m128i a = _mm_loadu_si128(source);
+        __m128i b = _mm_loadu_si128(source + 1);
+        __m128i c = _mm_loadu_si128(source + 2);
+        __m128i d = _mm_loadu_si128(source + 3);
+        _mm_storeu_si128(target, a);
+        _mm_storeu_si128(target + 1, b);
+        _mm_storeu_si128(target + 2, c);
+        _mm_storeu_si128(target + 3, d);
+    }
+    memcpy(to + i, from + i, length - i);
+}
+
 static void evict_line(const uint8_t *line)
 {
     _mm_clflush(line);
@@ -55,6 +75,11 @@ static void copy_past_cache(uint8_t *to, const uint8_t *from, size_t length)
     memcpy(to, from, length);
 }
 
+static void copy_forward(uint8_t *to, const uint8_t *from, size_t length)
+{
+    memcpy(to, from, length);
+}
+
 static void evict_line(const uint8_t *line)
 {
     (void)line;
@@ -66,12 +91,23 @@ static bool is_memory_faster(void)
 }
 #endif
 
-static void copy_run(uint8_t *to, const uint8_t *from, size_t length, bool is_via_memory)
+static void copy_run_in(uint8_t *to, const uint8_t *from, size_t length, bool is_via_memory)
 {
-    if (is_via_memory && length >= WEIR_RING_BULK_BYTES) {
-        copy_past_cache(to, from, length);
-    } else {
+    if (!is_via_memory || length < WEIR_RING_LONG_BYTES) {
         memcpy(to, from, length);
+    } else if (length < WEIR_RING_BULK_BYTES) {
+        copy_forward(to, from, length);
+    } else {
+        copy_past_cache(to, from, length);
+    }
+}
+
+static void copy_run_out(uint8_t *to, const uint8_t *from, size_t length, bool is_via_memory)
+{
+    if (!is_via_memory || length < WEIR_RING_LONG_BYTES) {
+        memcpy(to, from, length);
+    } else {
+        copy_forward(to, from, length);
     }
 }
 
@@ -221,16 +257,17 @@ void weir_ring_copy_in(const struct weir_ring_writer *writer, const void *data, 
     const uint8_t *from = (const uint8_t *)data;
     uint64_t offset = writer->position & writer->mask;
     size_t first = first_part(offset, writer->contiguous_bytes, length);
-    copy_run(writer->bytes + offset, from, first, writer->is_via_memory);
-    copy_run(writer->bytes, from + first, length - first, writer->is_via_memory);
+    copy_run_in(writer->bytes + offset, from, first, writer->is_via_memory);
+    copy_run_in(writer->bytes, from + first, length - first, writer->is_via_memory);
 }
 
 void weir_ring_copy_out(const struct weir_ring_reader *reader, void *data, size_t length)
 {
     uint64_t offset = reader->position & reader->mask;
     size_t first = first_part(offset, reader->contiguous_bytes, length);
-    memcpy(data, reader->bytes + offset, first);
-    memcpy((uint8_t *)data + first, reader->bytes, length - first);
+    uint8_t *to = (uint8_t *)data;
+    copy_run_out(to, reader->bytes + offset, first, reader->is_via_memory);
+    copy_run_out(to + first, reader->bytes, length - first, reader->is_via_memory);
 }
 
 void weir_ring_evict(const struct weir_ring_reader *reader, size_t length)

@@ -273,6 +273,9 @@ static bool continue_packet(struct weir_rudp *ep, struct weir_rudp_event *event)
             weir_rudp_conn_break(conn, CODE_FLOW, "message outside the announced limits");
             break;
         case RECEIVED_NOTHING:
+            if (ep->release.first != LIST_END) {
+                return false; /* a skip has freed held messages: they come before what follows */
+            }
             break;
         }
     }

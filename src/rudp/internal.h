@@ -144,6 +144,8 @@ struct channel {
     uint64_t send_mid, send_dseq; /* of the next message */
     uint32_t set_back, set_dback; /* members of the open set so far */
     bool is_set_open;
+    uint8_t waiting_queue;  /* lowest queue in which an ordered message of the channel waits */
+    uint32_t waiting_count; /* ordered messages of the channel on the queues */
     uint64_t receive_next;   /* delivery messages below this have all been received */
     uint64_t receive_sid;    /* first message number of the latest set handed out */
     uint64_t mid_latest;     /* highest message number seen: widens 32-bit ones */
@@ -435,6 +437,8 @@ void weir_rudp_send_close_page(struct awake *awake);
 void weir_rudp_send_drop_all(struct weir_rudp_conn *conn);
 void weir_rudp_send_expire(struct weir_rudp_conn *conn, weir_nsec now);
 bool weir_rudp_send_is_empty(const struct awake *awake);
+/* message has left its queue: the channel's later ones may take faster ones. */
+void weir_rudp_queue_leave(struct weir_rudp_conn *conn, struct message *message);
 void weir_rudp_queue_append(struct queue *queue, struct message *message);
 
 /* --- output.c */

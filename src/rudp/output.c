@@ -13,7 +13,8 @@ enum {
     RUNS_MAX = 4,
     RUN_BYTES_MAX = 65507,
     SPLIT_MIN = 256,
-    GREASE_EVERY = 64
+    GREASE_EVERY = 64,
+    CLOSE_SHIFT_MAX = 2
 };
 
 /* A packet being written. */
@@ -179,7 +180,7 @@ static void after_first_sending(struct builder *b, struct queue *queue, struct m
     if (queue->first == NULL) {
         queue->last = NULL;
     }
-    message->is_queued = false;
+    weir_rudp_queue_leave(conn, message);
     if (message->guarantee != WEIR_RUDP_DELIVERY) {
         weir_rudp_message_done(message, WEIR_OUTCOME_SENT);
     }
@@ -307,8 +308,9 @@ static void put_close(struct builder *b)
         .code = awake->close_code,
         .text = weir_span_of(awake->close_text, strlen(awake->close_text))};
     awake->is_close_wanted = false;
-    awake->attempt_at =
-        b->conn->endpoint->now + (weir_rudp_conn_pto(b->conn) << awake->close_tries++);
+    unsigned shift = awake->close_tries < CLOSE_SHIFT_MAX ? awake->close_tries : CLOSE_SHIFT_MAX;
+    awake->close_tries++;
+    awake->attempt_at = b->conn->endpoint->now + (weir_rudp_conn_pto(b->conn) << shift);
     b->at = weir_rudp_encode_close(b->at, &close);
     b->packet->has_close = true;
     b->is_eliciting = true;

@@ -71,6 +71,28 @@ void weir_rudp_queue_append(struct queue *queue, struct message *message)
     queue->last = message;
 }
 
+/* A message never overtakes one of its channel that it must come after: it would wait at the
+ * receiver, in window that the earlier one then lacks. So it takes a queue as slow as theirs. */
+static unsigned choose_queue(struct channel *channel, const struct weir_rudp_send *how)
+{
+    unsigned wanted = (unsigned)(how->priority - WEIR_RUDP_PRIORITY_LOW); /* 0 to 3 */
+    if (how->guarantee == WEIR_RUDP_NONE) {
+        return wanted;
+    }
+    if (channel->waiting_count++ == 0 || wanted < channel->waiting_queue) {
+        channel->waiting_queue = (uint8_t)wanted;
+    }
+    return channel->waiting_queue;
+}
+
+void weir_rudp_queue_leave(struct weir_rudp_conn *conn, struct message *message)
+{
+    message->is_queued = false;
+    if (message->guarantee != WEIR_RUDP_NONE) {
+        weir_rudp_conn_channel(conn, message->channel)->waiting_count--;
+    }
+}
+
 static void number(struct channel *channel, struct message *message)
 {
     bool is_delivery = message->guarantee == WEIR_RUDP_DELIVERY;
@@ -94,13 +116,13 @@ static void enqueue(struct weir_rudp_conn *conn, struct message *message,
         message->deadline = how->deadline;
         awake->deadline_next = weir_min_u64(awake->deadline_next, how->deadline);
     }
-    number(weir_rudp_conn_channel(conn, how->channel), message);
+    struct channel *channel = weir_rudp_conn_channel(conn, how->channel);
+    number(channel, message);
     awake->queued_bytes += weir_rudp_message_cost(message);
     awake->waiting_bytes += message->length;
     awake->messages++;
     conn->messages_sent++;
-    /* Priority low is queue 0, urgent is queue 3. */
-    weir_rudp_queue_append(&awake->queues[how->priority - WEIR_RUDP_PRIORITY_LOW], message);
+    weir_rudp_queue_append(&awake->queues[choose_queue(channel, how)], message);
     weir_rudp_conn_ready(conn);
 }
 
@@ -353,7 +375,7 @@ static void expire_queue(struct weir_rudp_conn *conn, struct queue *queue, weir_
                 weir_min_u64(conn->awake->deadline_next, message->deadline);
             weir_rudp_queue_append(queue, message);
         } else {
-            message->is_queued = false;
+            weir_rudp_queue_leave(conn, message);
             conn->awake->waiting_bytes -= message->length - message->sent_bytes;
             expire(conn, message);
         }
@@ -432,7 +454,7 @@ void weir_rudp_send_drop_all(struct weir_rudp_conn *conn)
         awake->queues[i] = (struct queue){0};
         while (message != NULL) {
             struct message *next = message->next;
-            message->is_queued = false;
+            weir_rudp_queue_leave(conn, message);
             weir_rudp_message_done(message, WEIR_OUTCOME_CLOSED);
             message = next;
         }

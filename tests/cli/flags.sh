@@ -16,10 +16,16 @@ complain() {
     failures=$((failures + 1))
 }
 
-# argp adds --usage by itself.
+# The heads of argp's list, up to --help: what is below it is argp's own, or examples.
 flags_of_help() {
-    "$weir" "$1" --help | grep -oE '^ .*' | grep -oE -- '--[a-z][a-z0-9-]*' | grep -vxE -- '--usage|--version' |
-        sort -u
+    "$weir" "$1" --help |
+        sed -nE '/^  -\?, --help/ { s/.*/--help/p; q }
+            s/^  (-., |    )(--[a-z][a-z0-9-]*).*/\2/p' | sort -u
+}
+
+# weir relay takes each option of its link for one direction too: listed once in help and page.
+without_directions() {
+    sed -E 's/^--(up|down)-/--/' | sort -u
 }
 
 # One completion's options of a command: the lines that belong to it.
@@ -49,7 +55,7 @@ for command in send recv pipe relay perf sim; do
     want=$(flags_of_help "$command")
     [ -n "$want" ] || complain "weir $command --help lists no options"
     for place in bash zsh fish page; do
-        have=$("flags_of_$place" "$command" || true)
+        have=$("flags_of_$place" "$command" | without_directions || true)
         missing=$(comm -23 <(echo "$want") <(echo "$have") | tr '\n' ' ')
         extra=$(comm -13 <(echo "$want") <(echo "$have") | tr '\n' ' ')
         [ -z "${missing// /}" ] || complain "$command: $place lacks $missing"
