@@ -255,7 +255,7 @@ static void make_room_awake(struct weir_rudp *ep)
 bool weir_rudp_conn_wake(struct weir_rudp_conn *conn)
 {
     enum {
-        BURST_MAX = 65536
+        BURST_MAX = 4 * 65536 /* four runs a system call */
     };
 
     const weir_nsec initial_rtt = 333 * WEIR_MSEC; /* RFC 9002 6.2.2 */

@@ -255,9 +255,10 @@ void weir_rudp_input_init(struct weir_rudp *ep, const struct weir_packet *packet
     struct weir_rudp_conn *conn = weir_rudp_conn_find(ep, local_id);
     if (conn == NULL) {
         open_server(ep, packet, &init, local_id);
-    } else if (weir_addr_is_equal(&conn->path.remote, remote) && conn->awake != NULL &&
-               conn->state == STATE_ACCEPTED) {
-        conn->awake->is_handshake_wanted = true; /* our ACCEPT got lost */
+    } else if (conn->state == STATE_REQUESTED || conn->state == STATE_ACCEPTED) {
+        /* Our ACCEPT got lost, or the client has moved; the cookie proves the new address. */
+        conn->path = *packet->path;
+        conn->awake->is_handshake_wanted = conn->state == STATE_ACCEPTED;
         weir_rudp_conn_ready(conn);
     }
 }
