@@ -4,8 +4,8 @@
  *
  * Role: one thread writes chunks of one size as fast as it can, another reads them. The chunk size
  * is a constant in the loop, for all contenders alike: who can make use of that may.
- * Order: a contender X defines X_put(ring, data, length) and X_get(ring, data, length), which move up to
- * length bytes and return how many (0: try again), and then says RING_LOOPS_ALL(X).
+ * Order: a contender X defines X_put(ring, data, length) and X_get(ring, data, length), which move
+ * up to length bytes and return how many (0: try again), and then says RING_LOOPS_ALL(X).
  */
 #ifndef WEIR_BENCH_RING_H
 #define WEIR_BENCH_RING_H

@@ -32,8 +32,8 @@ declare -A public=(
     [mem]="$low weir/ring.h weir/slide.h"
     [wire]="$low"
     [core]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h"
-    [rudp]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h weir/loop.h weir/rudp.h"
-    [driver]="$low weir/ring.h weir/slide.h weir/driver.h weir/sim.h weir/udp.h weir/wrap.h"
+    [rudp]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h weir/loop.h weir/os.h weir/rudp.h"
+    [driver]="$low weir/ring.h weir/slide.h weir/driver.h weir/sim.h weir/udp.h weir/wrap.h weir/os.h weir/version.h"
 )
 declare -A folders=(
     [base]='base' [mem]='base mem' [wire]='base wire' [core]='base mem wire core'

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "weir/driver.h"
+#include "weir/os.h"
 #include "weir/slide.h"
 #include "weir/time.h"
 
@@ -72,13 +73,6 @@ WEIR_API int weir_loop_fd(const struct weir_loop *loop);
 WEIR_API weir_nsec weir_loop_next_timeout(const struct weir_loop *loop);
 /* Is output waiting for the descriptor to become writable? Then poll for that too. */
 WEIR_API bool weir_loop_is_blocked(const struct weir_loop *loop);
-
-/* Memory for an endpoint: fresh zero pages, 64-byte aligned, touched only when used. NULL when the
- * system refuses. Free with the same size. */
-WEIR_API void *weir_mem_map(size_t bytes);
-WEIR_API void weir_mem_unmap(void *mem, size_t bytes);
-/* bytes of seed from the system's CSPRNG (getrandom). */
-WEIR_API enum weir_status weir_secret_seed(uint8_t *seed, size_t bytes);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * weir.h - everything public, and the version.
+ * weir.h - everything public.
  */
 #ifndef WEIR_H
 #define WEIR_H
@@ -9,6 +9,7 @@
 #include "weir/cc.h"
 #include "weir/driver.h"
 #include "weir/loop.h"
+#include "weir/os.h"
 #include "weir/parcel.h"
 #include "weir/ring.h"
 #include "weir/rudp.h"
@@ -18,8 +19,7 @@
 #include "weir/status.h"
 #include "weir/time.h"
 #include "weir/udp.h"
+#include "weir/version.h"
 #include "weir/wrap.h"
-
-#define WEIR_VERSION "0.1.0"
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * hash.h - SipHash: a keyed hash that a stranger cannot aim.
  *
- * Role: connection tables (1-3), cookies and tokens (2-4). Spec: Aumasson and Bernstein, "SipHash: a
- * fast short-input PRF", 2012.
+ * Role: connection tables (1-3), cookies and tokens (2-4).
+ * Spec: Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012.
  */
 #ifndef WEIR_BASE_HASH_H
 #define WEIR_BASE_HASH_H

@@ -13,7 +13,9 @@
 
 enum {
     CONTROL_HEADER_BYTES = 16,
+    AWAKE_MIN = 512, /* enough for the handshakes under way at once */
     AWAKE_MAX = 2048,
+    IDLE_PER_AWAKE = 16,
     WINDOW_BYTES = 8 << 20
 };
 
@@ -99,12 +101,21 @@ uint64_t cli_perf_rss_bytes(void)
     return resident == NULL ? 0 : strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Idle connections sleep: what they need awake is shared by many. */
+static uint32_t awake_max(uint32_t connections_max)
+{
+    uint32_t count = connections_max / IDLE_PER_AWAKE;
+    count = count < AWAKE_MIN ? AWAKE_MIN : count;
+    count = count > AWAKE_MAX ? AWAKE_MAX : count;
+    return count < connections_max ? count : connections_max;
+}
+
 void cli_perf_configure(const struct cli_perf_options *options, struct weir_rudp_config *config)
 {
     weir_rudp_config_default(config);
     /* The control connection, and a few for handshakes that are given up. */
     config->connections_max = (uint32_t)options->connections + 64;
-    config->awake_max = config->connections_max < AWAKE_MAX ? config->connections_max : AWAKE_MAX;
+    config->awake_max = awake_max(config->connections_max);
     config->channels_max = 1;
     if (options->size > config->message_bytes_max) {
         config->message_bytes_max = (uint32_t)options->size;

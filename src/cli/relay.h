@@ -55,8 +55,8 @@ void cli_relay_close(struct cli_relay *relay);
 const struct weir_addr *cli_relay_local(const struct cli_relay *relay);
 /* CLOCK_MONOTONIC. */
 weir_nsec cli_relay_now(void);
-/* Waits at most until until, moves what there is and what is due. False, with the line printed, when
- * the listening socket failed for good. A signal ends the wait early. */
+/* Waits at most until until, moves what there is and what is due. False, with the line printed,
+ * when the listening socket failed for good. A signal ends the wait early. */
 bool cli_relay_run_once(struct cli_relay *relay, weir_nsec until);
 void cli_relay_stats(const struct cli_relay *relay, struct cli_relay_stats *stats);
 

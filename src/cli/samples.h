@@ -29,7 +29,8 @@ bool cli_samples_add(struct cli_samples *samples, uint64_t value);
 struct cli_summary cli_samples_summary(struct cli_samples *samples);
 void cli_samples_free(struct cli_samples *samples);
 
-/* Prints "{"mean":1.234,"p50":...,"max":...}" with three decimals, each value divided by unit, to stdout. */
+/* Prints "{"mean":1.234,"p50":...,"max":...}" with three decimals, each value divided by unit, to
+ * stdout. */
 void cli_summary_print_json(const struct cli_summary *summary, double unit);
 
 #endif

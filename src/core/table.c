@@ -2,12 +2,12 @@
 /*
  * table.c - the connection table.
  *
- * Role: a key's hash names its home group (high half) and its tag (low byte, never 0, which marks an
- * empty slot). It lies in the first group from there on, in order and round the end, that had room.
- * A look-up goes on to the next group only while the one it is in counts keys like this one that
- * went past it: 16 counts a group, one for each value of the tag's low four bits.
+ * Role: a key's hash names its home group (high half) and its tag (low byte, never 0, which marks
+ * an empty slot). It lies in the first group from there on, in order and round the end, that had
+ * room. A look-up goes on to the next group only while the one it is in counts keys like this one
+ * that went past it: 16 counts a group, one for each value of the tag's low four bits.
  *
- *     tags       | 32 bytes of group 0 | 32 bytes of group 1 | ...      one cache line for two groups
+ *     tags       | 32 bytes of group 0 | 32 bytes of group 1 | ...      a cache line for two groups
  *     overflows  | 16 counts of 4 bits a group: keys that found it full and went on |
  *     entries    | 32 entries of group 0 | 32 entries of group 1 | ...
  *

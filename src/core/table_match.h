@@ -2,9 +2,9 @@
 /*
  * table_match.h - which of 32 tags equal one byte: a bit each, the first tag the lowest.
  *
- * Role: the inner step of the connection table. The form for SSE2 or AVX2 is chosen by the compiler's
- * target, the portable one otherwise or with WEIR_TABLE_PORTABLE; both always exist where the
- * processor allows, and the unit test compares them.
+ * Role: the inner step of the connection table. The form for SSE2 or AVX2 is chosen by the
+ * compiler's target, the portable one otherwise or with WEIR_TABLE_PORTABLE; both always exist
+ * where the processor allows, and the unit test compares them.
  */
 #ifndef WEIR_CORE_TABLE_MATCH_H
 #define WEIR_CORE_TABLE_MATCH_H

@@ -9,7 +9,7 @@
  * datagram. Pages never used stay untouched.
  *
  *   struct weir_flight: records and chunks, shared by any number of
- *   struct weir_flight_queue: a pairing heap by (at, sequence); equal times leave first in, first out
+ *   struct weir_flight_queue: a pairing heap by (at, sequence); equal times: first in, first out
  */
 #ifndef WEIR_DRIVER_FLIGHT_H
 #define WEIR_DRIVER_FLIGHT_H

@@ -20,7 +20,7 @@
 #include <time.h>
 
 #include "base/bytes.h"
-#include "weir/weir.h"
+#include "weir/version.h"
 #include "weir/wrap.h"
 
 enum {

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "driver/udp_io.h"
-#include "weir/loop.h"
+#include "weir/os.h"
 
 enum {
     BUFFER_BYTES_DEFAULT = 4 << 20,

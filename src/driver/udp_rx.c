@@ -86,7 +86,7 @@ static enum weir_status receive_slots(struct weir_udp *udp, uint32_t slots, uint
     return WEIR_OK;
 }
 
-/* The address a datagram was sent to; multicast cannot be a source of answers, so it is left out. */
+/* The address a datagram was sent to; not a multicast one, from which nothing can be answered. */
 static void read_pktinfo6(const struct cmsghdr *cmsg, struct weir_addr *local)
 {
     struct in6_pktinfo info;

@@ -4,7 +4,8 @@
  *
  * Role: secondary store of the slide, assembly of fragmented messages, pages of outgoing data.
  * Owned by: one thread.
- * Memory: the caller's region; book-keeping beside it. Untouched pages of the region stay untouched.
+ * Memory: the caller's region; book-keeping beside it. Untouched pages of the region stay
+ * untouched.
  * Bound: blocks are powers of two from WEIR_STORE_BLOCK_MIN to WEIR_STORE_BLOCK_MAX bytes.
  */
 #ifndef WEIR_MEM_STORE_H

@@ -2,9 +2,10 @@
 /*
  * assembly.c - fragmented messages coming in: each byte is copied once, to its final place.
  *
- * Bounds: delivery messages together at most twice the receive window of a connection; of the others
- * at most ASSEMBLIES_LOOSE at once, the oldest gives way. A quarter of the endpoint's assembly store
- * is kept for messages whose turn it is, so that what is early cannot starve what is due.
+ * Bounds: messages together at most twice the receive window of a connection; those without the
+ * delivery guarantee at most ASSEMBLIES_LOOSE at once, the oldest gives way. A quarter of the
+ * endpoint's assembly store is kept for messages whose turn it is, so that what is early cannot
+ * starve what is due.
  */
 #include <string.h>
 
@@ -43,6 +44,7 @@ void weir_rudp_assembly_unlink(struct awake *awake, struct assembly *assembly)
 {
     struct assembly **link = &awake->assemblies;
     while (*link != assembly) {
+        WEIR_ASSERT(*link != NULL);
         link = &(*link)->next;
     }
     *link = assembly->next;
@@ -73,6 +75,7 @@ static void drop_oldest_loose(struct weir_rudp_conn *conn)
             oldest = each;
         }
     }
+    WEIR_ASSERT(oldest != NULL);
     weir_rudp_assembly_unlink(conn->awake, oldest);
     weir_rudp_assembly_free(conn->endpoint, oldest);
     weir_rudp_count_drop(conn->endpoint, WEIR_RUDP_DROP_NO_ROOM);

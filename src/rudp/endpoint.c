@@ -259,7 +259,7 @@ bool weir_rudp_conn_wake(struct weir_rudp_conn *conn)
     };
 
     const weir_nsec initial_rtt = 333 * WEIR_MSEC; /* RFC 9002 6.2.2 */
-    uint32_t burst_min = (uint32_t)weir_min_u64(10U * conn->mtu_bytes, BURST_MAX);
+    uint32_t burst_min = (uint32_t)weir_min_u64((uint64_t)10 * conn->mtu_bytes, BURST_MAX);
     struct weir_rudp *ep = conn->endpoint;
     if (conn->awake != NULL) {
         return true;
@@ -313,10 +313,14 @@ void weir_rudp_conn_set_reason(struct weir_rudp_conn *conn, enum weir_rudp_close
     size_t length = text.length < WEIR_RUDP_TEXT_BYTES_MAX ? text.length : WEIR_RUDP_TEXT_BYTES_MAX;
     awake->cause = cause;
     awake->close_code = code;
+    if (length > 0) {
+        memcpy(awake->close_text, text.data, length);
+    }
     for (size_t i = 0; i < length; i++) {
         /* The peer's bytes may end up on a terminal. */
-        uint8_t byte = text.data[i];
-        awake->close_text[i] = byte >= 0x20 && byte < 0x7f ? (char)byte : '?';
+        if (awake->close_text[i] < ' ' || awake->close_text[i] > '~') {
+            awake->close_text[i] = '?';
+        }
     }
     awake->close_text[length] = 0;
 }

@@ -144,8 +144,8 @@ struct channel {
     uint64_t send_mid, send_dseq; /* of the next message */
     uint32_t set_back, set_dback; /* members of the open set so far */
     bool is_set_open;
-    uint8_t waiting_queue;  /* lowest queue in which an ordered message of the channel waits */
-    uint32_t waiting_count; /* ordered messages of the channel on the queues */
+    uint8_t waiting_queue;   /* lowest queue in which an ordered message of the channel waits */
+    uint32_t waiting_count;  /* ordered messages of the channel on the queues */
     uint64_t receive_next;   /* delivery messages below this have all been received */
     uint64_t receive_sid;    /* first message number of the latest set handed out */
     uint64_t mid_latest;     /* highest message number seen: widens 32-bit ones */
@@ -381,7 +381,7 @@ void weir_rudp_input_to_client(struct weir_rudp *ep, const struct weir_packet *p
 void weir_rudp_send_reset(struct weir_rudp *ep, const struct weir_packet *packet,
                           uint64_t local_id);
 size_t weir_rudp_write_handshake(struct weir_rudp_conn *conn, uint8_t *p);
-size_t weir_rudp_write_stateless(struct weir_rudp *ep, const struct stateless *reply, uint8_t *p);
+size_t weir_rudp_write_stateless(struct weir_rudp *ep, const struct stateless *out, uint8_t *p);
 void weir_rudp_handshake_timer(struct weir_rudp_conn *conn, weir_nsec now);
 
 /* --- receive.c */

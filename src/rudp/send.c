@@ -132,15 +132,10 @@ static void on_new_set(struct weir_rudp_conn *conn)
     if (conn->awake == NULL || conn->awake->writing == NULL) {
         return;
     }
-    switch (conn->endpoint->config.unsent) {
-    case WEIR_RUDP_UNSENT_PANIC:
-        WEIR_ASSERT(!"a set begins while written data is unsent");
-        break;
-    case WEIR_RUDP_UNSENT_CLEAR:
+    enum weir_rudp_unsent unsent = conn->endpoint->config.unsent;
+    WEIR_ASSERT(unsent != WEIR_RUDP_UNSENT_PANIC); /* a set begins while written data is unsent */
+    if (unsent == WEIR_RUDP_UNSENT_CLEAR) {
         weir_rudp_clear_written(conn);
-        break;
-    case WEIR_RUDP_UNSENT_INTO_SET:
-        break;
     }
 }
 

@@ -68,7 +68,7 @@ static weir_nsec earliest(const weir_nsec *times, unsigned count)
     return first;
 }
 
-/* Only what on_timer or output acts on in the present state: anything else would be due for ever. */
+/* Only what on_timer or output acts on in the present state: all else would be due for ever. */
 static weir_nsec awake_timer(const struct weir_rudp_conn *conn)
 {
     const struct awake *awake = conn->awake;

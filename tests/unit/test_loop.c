@@ -297,7 +297,7 @@ static void test_events_queue_output(void **state)
     close_loop(&rig);
 }
 
-/* A driver by script: a pipe whose end is always writable, and sends that take what they are told. */
+/* A driver by script: a pipe whose end is always writable, and sends that take as much as told. */
 struct script {
     struct weir_driver driver;
     int fds[2];

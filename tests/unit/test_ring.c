@@ -348,7 +348,7 @@ struct transfer {
     bool is_equal; /* written by the reader thread */
 };
 
-/* With fewer processors than threads (valgrind has one), waiting must not use up the other's time. */
+/* With fewer processors than threads (valgrind has one) waiting must not use the other's time. */
 static void let_the_other_run(size_t moved)
 {
     if (moved == 0) {

@@ -42,7 +42,7 @@ static struct system_faults {
     unsigned calls;
 } system_faults;
 
-/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the system's are reserved. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): reserved names there. */
 int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     struct cmsghdr *cmsg = CMSG_FIRSTHDR(&messages[0].msg_hdr);
@@ -252,8 +252,8 @@ static void test_ecn(void **state)
     check_ecn("*:0", "*:0", "[::1]:0");
 }
 
-/* Sends runs and one odd datagram, and compares the stream of bytes and the cuts in it. Little enough
- * for the socket buffer that an unprivileged user gets. */
+/* Sends runs and one odd datagram, and compares the stream of bytes and the cuts in it. Little
+ * enough for the socket buffer that an unprivileged user gets. */
 static void check_runs(struct weir_driver *client, struct weir_driver *server, uint16_t segment)
 {
     uint32_t run = segment * 30U + segment / 2;

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#include "weir/loop.h"
+#include "weir/os.h"
 
 void *weir_mem_map(size_t bytes)
 {
