@@ -26,7 +26,7 @@ includes_of() {
 
 # --- layers: what each folder may include ---------------------------------------------------------
 # Public headers belong to layers too; driver.h, loop.h and rudp.h only declare what engines fill in.
-low='weir/status.h weir/span.h weir/time.h weir/addr.h weir/parcel.h'
+low='weir/status.h weir/span.h weir/time.h weir/addr.h weir/parcel.h weir/version.h'
 declare -A public=(
     [base]="$low"
     [mem]="$low weir/ring.h weir/slide.h"

@@ -271,6 +271,7 @@ struct weir_rudp_conn_stats {
     uint64_t queued_bytes;  /* not yet sent, or sent and unacknowledged */
     uint32_t held_messages; /* received, waiting for earlier ones */
     uint64_t held_bytes;
+    uint64_t secondary_bytes; /* of those, in the slide's secondary store; counted by the call */
     uint16_t mtu_bytes;
     const char *cc_state;
 };

@@ -313,6 +313,7 @@ static void on_message(struct pipe *pipe, struct weir_span data, uint8_t channel
         pipe->is_out_done = true;
     } else if (!pipe->is_out_done) {
         put_outbox(pipe, data);
+        set_pause(pipe); /* before more window is granted for what is not written yet */
     }
 }
 

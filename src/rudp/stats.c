@@ -49,6 +49,18 @@ void weir_rudp_abort(struct weir_rudp_conn *conn, uint32_t code, const char *tex
     weir_rudp_conn_close(conn, WEIR_RUDP_CAUSE_LOCAL, code, weir_span_of(text, strlen(text)));
 }
 
+static uint64_t secondary_bytes(const struct weir_rudp_conn *conn)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < weir_rudp_conn_channels(conn); i++) {
+        const struct channel *channel = i == 0 ? &conn->channel0 : &conn->channels[i - 1];
+        for (const struct held *held = channel->held_first; held != NULL; held = held->next) {
+            bytes += held->hold.is_secondary ? held->length : 0;
+        }
+    }
+    return bytes;
+}
+
 void weir_rudp_conn_stats(const struct weir_rudp_conn *conn, struct weir_rudp_conn_stats *stats)
 {
     const struct awake *awake = conn->awake;
@@ -80,6 +92,7 @@ void weir_rudp_conn_stats(const struct weir_rudp_conn *conn, struct weir_rudp_co
     stats->queued_bytes = awake->queued_bytes;
     stats->held_messages = awake->held_count;
     stats->held_bytes = awake->held_bytes;
+    stats->secondary_bytes = secondary_bytes(conn);
     stats->cc_state = weir_cc_state_text(&awake->cc);
 }
 

@@ -54,7 +54,7 @@ static void check(bool is_good, const char *what)
     }
 }
 
-static struct weir_loop *open_loop(struct probe *probe)
+static struct weir_loop *open_loop(struct probe *probe, struct weir_driver **driver)
 {
     struct weir_slide_config slide_config;
     struct weir_rudp_config config;
@@ -74,6 +74,7 @@ static struct weir_loop *open_loop(struct probe *probe)
     check(slide_mem != NULL && weir_slide_init(slide_mem, &slide_config, &config.slide) == WEIR_OK,
           "no slide");
     check(weir_udp_open(&udp, &loop_config.driver, NULL, &error) == WEIR_OK, "no socket");
+    *driver = loop_config.driver;
     loop_config.slide = config.slide;
     check(weir_loop_open(&loop_config, &loop) == WEIR_OK, "no loop");
     void *mem = weir_mem_map(weir_rudp_mem_size(&config));
@@ -158,7 +159,8 @@ int main(int argc, char **argv)
     check(argc == 3, "usage: transfer_probe PORT HOW");
     (void)snprintf(text, sizeof(text), "127.0.0.1:%s", argv[1]);
     check(weir_addr_parse(text, &remote) == WEIR_OK, "no such port");
-    struct weir_loop *loop = open_loop(&probe);
+    struct weir_driver *driver;
+    struct weir_loop *loop = open_loop(&probe, &driver);
     check(weir_rudp_connect(probe.endpoint, weir_loop_now(loop), &remote, NULL, &conn) == WEIR_OK,
           "no connection");
     bool is_later = strcmp(argv[2], "later") == 0;
@@ -175,5 +177,7 @@ int main(int argc, char **argv)
         }
     }
     run_until(&probe, loop, &probe.is_closed);
+    weir_loop_close(loop);
+    driver->ops->close(driver);
     return 0;
 }

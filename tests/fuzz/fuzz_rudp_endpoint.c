@@ -341,9 +341,10 @@ static void output(struct fuzz *f, struct node *node)
 static void explain(const struct fuzz *f, const struct node *node)
 {
     const struct weir_rudp *ep = node->ep;
-    (void)fprintf(stderr, "%s at %llu ns, due %llu, ready %u\n",
+    (void)fprintf(stderr, "%s at %llu ns, due %llu, ready %u, free records %u, chunks %u\n",
                   node == &f->nodes[CLIENT] ? "client" : "server", (unsigned long long)f->now,
-                  (unsigned long long)weir_rudp_next_timeout(ep), ep->ready.first);
+                  (unsigned long long)weir_rudp_next_timeout(ep), ep->ready.first,
+                  weir_pool_left(&ep->packets), weir_pool_left(&ep->chunks));
     for (uint32_t i = 0; i < ep->conns.touched; i++) {
         const struct weir_rudp_conn *conn = weir_pool_at(&ep->conns, i);
         const struct awake *a = conn->awake;
@@ -357,9 +358,9 @@ static void explain(const struct fuzz *f, const struct node *node)
         for (unsigned k = 0; k < sizeof(times) / sizeof(times[0]); k++) {
             (void)fprintf(stderr, " %lld", times[k] == WEIR_NEVER ? -1 : (long long)times[k]);
         }
-        (void)fprintf(stderr, " loss timer %llu, in flight %u, window %llu\n",
+        (void)fprintf(stderr, " loss timer %llu, in flight %u, lost %u, close %d\n",
                       (unsigned long long)weir_rudp_loss_timer(conn), a->in_flight_packets,
-                      (unsigned long long)a->cc.window_bytes);
+                      a->lost_kept, a->is_close_wanted);
     }
 }
 
@@ -472,6 +473,10 @@ static void advance(struct fuzz *f, weir_nsec until, unsigned steps_max)
         service(f, &f->nodes[0]);
         service(f, &f->nodes[1]);
         idle = f->activity == before ? idle + 1 : 0;
+        if (idle == IDLE_WAKES_MAX) {
+            explain(f, &f->nodes[CLIENT]);
+            explain(f, &f->nodes[SERVER]);
+        }
         MUST(idle < IDLE_WAKES_MAX);
     }
     if (until != WEIR_NEVER && f->now < until) {
@@ -571,7 +576,7 @@ static void op_frames(struct fuzz *f)
     weir_store32(number, weir_load32(number) + 1 + (how & 15));
     uint32_t length = take8(f);
     if ((how & 0x40) != 0) {
-        length = length * 5 + take8(f); /* what the input does not hold stays as it was */
+        length = length * 4 + take8(f); /* what the input does not hold stays as it was */
     }
     uint32_t copied = weir_min_u64(length, (uint64_t)(f->end - f->at)) & 0xffff;
     if (copied > 0) {
