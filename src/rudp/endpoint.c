@@ -97,6 +97,17 @@ void weir_rudp_conn_starve(struct weir_rudp_conn *conn)
     fifo_append(conn->endpoint, &conn->endpoint->starved, conn);
 }
 
+void weir_rudp_wake_starved(struct weir_rudp *ep)
+{
+    struct weir_rudp_conn *conn;
+    while ((conn = weir_rudp_fifo_take(ep, &ep->starved)) != NULL) {
+        if (conn->is_writable_wanted) {
+            conn->is_writable_wanted = false;
+            weir_rudp_conn_pend(conn, PENDING_WRITABLE);
+        }
+    }
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void channel_init(struct channel *channel)
@@ -165,6 +176,7 @@ void weir_rudp_conn_free(struct weir_rudp_conn *conn)
         weir_rudp_conn_sleep(conn);
     }
     give_channels(conn);
+    weir_rudp_wake_starved(ep); /* there is memory again, and this one waits no more */
     weir_wheel_cancel(ep->wheel, weir_rudp_conn_index(conn));
     void *entry = weir_table_find(&ep->table, &conn->local_id);
     WEIR_ASSERT(entry != NULL);
@@ -227,6 +239,7 @@ void weir_rudp_conn_sleep(struct weir_rudp_conn *conn)
     weir_pool_give(&ep->awakes, awake);
     conn->awake = NULL;
     ep->stats.awake--;
+    weir_rudp_wake_starved(ep);
 }
 
 /* Puts the least recently woken quiet connection to sleep. Looks at a few only: when none of them
@@ -346,6 +359,7 @@ void weir_rudp_conn_end(struct weir_rudp_conn *conn, enum weir_rudp_close_cause 
     }
     if (conn->awake != NULL) {
         conn->awake->attempt_at = WEIR_NEVER;
+        conn->awake->is_close_wanted = false;
         if (conn->state == STATE_CLOSING) {
             conn->awake->deadline = WEIR_NEVER;
         }
@@ -370,14 +384,22 @@ void weir_rudp_conn_close(struct weir_rudp_conn *conn, enum weir_rudp_close_caus
     weir_rudp_send_drop_all(conn);
     weir_rudp_receive_drop_all(conn);
     bool is_peer_reachable = conn->state == STATE_OPEN || conn->state == STATE_ACCEPTED;
-    conn->state = STATE_CLOSING;
+    weir_rudp_conn_start_closing(conn);
     if (!is_peer_reachable) {
         weir_rudp_conn_end(conn, cause, code, text);
-        return;
     }
-    conn->awake->is_close_wanted = true;
-    conn->awake->close_tries = 0;
-    conn->awake->attempt_at = conn->awake->deadline = WEIR_NEVER;
+}
+
+void weir_rudp_conn_start_closing(struct weir_rudp_conn *conn)
+{
+    struct weir_rudp *ep = conn->endpoint;
+    struct awake *awake = conn->awake;
+    weir_rudp_loss_drop_all(conn);
+    conn->state = STATE_CLOSING;
+    awake->is_close_wanted = true;
+    awake->close_tries = 0;
+    awake->attempt_at = WEIR_NEVER;
+    awake->deadline = ep->now + ep->config.dead_timeout;
     weir_rudp_conn_ready(conn);
 }
 

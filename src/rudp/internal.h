@@ -348,8 +348,9 @@ bool weir_rudp_conn_is_quiet(const struct weir_rudp_conn *conn);
 void weir_rudp_conn_ready(struct weir_rudp_conn *conn);
 void weir_rudp_conn_pend(struct weir_rudp_conn *conn, unsigned bits);
 void weir_rudp_conn_pend_release(struct weir_rudp_conn *conn);
-/* WRITABLE once another connection gives send memory back. */
+/* WRITABLE once memory has been given back. */
 void weir_rudp_conn_starve(struct weir_rudp_conn *conn);
+void weir_rudp_wake_starved(struct weir_rudp *ep);
 struct weir_rudp_conn *weir_rudp_fifo_take(struct weir_rudp *ep, struct conn_fifo *fifo);
 /* NULL: no such channel on this connection, or no memory for it. */
 struct channel *weir_rudp_conn_channel(struct weir_rudp_conn *conn, uint8_t number);
@@ -366,6 +367,8 @@ void weir_rudp_conn_break(struct weir_rudp_conn *conn, uint32_t code, const char
 /* Begins to tell the peer; CLOSED follows once it has acknowledged or time is up. */
 void weir_rudp_conn_close(struct weir_rudp_conn *conn, enum weir_rudp_close_cause cause,
                           uint32_t code, struct weir_span text);
+/* From here on only CLOSE is sent, until it is acknowledged or time is up. */
+void weir_rudp_conn_start_closing(struct weir_rudp_conn *conn);
 void weir_rudp_count_drop(struct weir_rudp *ep, enum weir_rudp_drop reason);
 
 /* --- timers.c */
@@ -443,6 +446,7 @@ void weir_rudp_queue_append(struct queue *queue, struct message *message);
 
 /* --- output.c */
 bool weir_rudp_output_has_data(const struct awake *awake);
+bool weir_rudp_output_has_control(const struct awake *awake);
 
 /* --- loss.c */
 void weir_rudp_loss_on_sent(struct weir_rudp_conn *conn, struct packet *packet, uint32_t size,

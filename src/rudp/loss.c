@@ -475,6 +475,7 @@ void weir_rudp_loss_on_timer(struct weir_rudp_conn *conn, weir_nsec now)
         detect_losses(conn, now);
         forget_old_losses(conn, now);
     } else {
+        awake->last_eliciting = now; /* also when there is no record to send a probe with */
         awake->probe_count++;
         awake->probes_wanted = PROBES_MAX;
         awake->is_ping_wanted = true;

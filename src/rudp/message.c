@@ -27,13 +27,7 @@ static size_t message_bytes(size_t payload)
 static void give_page(struct weir_rudp *ep, struct page *page)
 {
     weir_store_give(ep->send_store, page, page->size_bytes);
-    if (ep->starved.first != LIST_END) {
-        struct weir_rudp_conn *conn = weir_rudp_fifo_take(ep, &ep->starved);
-        if (conn != NULL && conn->is_writable_wanted) {
-            conn->is_writable_wanted = false;
-            weir_rudp_conn_pend(conn, PENDING_WRITABLE);
-        }
-    }
+    weir_rudp_wake_starved(ep);
 }
 
 void weir_rudp_send_close_page(struct awake *awake)

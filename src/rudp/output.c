@@ -344,7 +344,7 @@ static bool is_ack_due(const struct awake *awake, weir_nsec now)
     return awake->is_ack_now || now >= awake->ack_at;
 }
 
-static bool has_control(const struct awake *awake)
+bool weir_rudp_output_has_control(const struct awake *awake)
 {
     return awake->is_close_wanted || awake->is_response_wanted || awake->is_credit_wanted ||
            awake->is_ping_wanted;
@@ -431,7 +431,7 @@ static uint32_t build_packet(struct weir_rudp_conn *conn, uint8_t *p, size_t cap
     struct builder b;
     bool is_data = may_send_data(conn, now);
     bool is_ack = is_ack_due(awake, now);
-    if (!is_data && !is_ack && !has_control(awake)) {
+    if (!is_data && !is_ack && !weir_rudp_output_has_control(awake)) {
         return 0;
     }
     begin(&b, conn, p, cap);
@@ -595,9 +595,7 @@ static void after_data(struct weir_rudp_conn *conn)
         weir_cc_on_app_limited(&awake->cc, awake->in_flight_bytes);
     }
     if (conn->is_close_asked && conn->state == STATE_OPEN && weir_rudp_send_is_empty(awake)) {
-        conn->state = STATE_CLOSING;
-        awake->is_close_wanted = true;
-        weir_rudp_conn_ready(conn);
+        weir_rudp_conn_start_closing(conn);
     }
 }
 

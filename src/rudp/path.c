@@ -11,6 +11,7 @@
 
 enum {
     CHALLENGES = 3,
+    CHALLENGE_BYTES = WEIR_RUDP_DATA_HEADER_BYTES + 9 + WEIR_RUDP_TRAILER_BYTES,
     MTU_FAILURES = 3,
     MTU_STEP = 16
 };
@@ -40,7 +41,9 @@ void weir_rudp_path_on_packet(struct weir_rudp_conn *conn, const struct weir_pac
     awake->candidate = *path;
     awake->is_candidate_set = true;
     awake->challenge = weir_prng_secret_next(&conn->endpoint->secret);
-    awake->challenges_left = CHALLENGES;
+    /* RFC 9000 8: at most three times what came from there. */
+    awake->challenges_left =
+        (uint8_t)weir_min_u64(CHALLENGES, (uint64_t)3 * packet->length / CHALLENGE_BYTES);
     awake->challenge_at = conn->endpoint->now;
     weir_rudp_path_timer(conn, conn->endpoint->now);
 }

@@ -332,16 +332,8 @@ void weir_rudp_flush(struct weir_rudp_conn *conn)
 /* --- giving up -------------------------------------------------------------------------------- */
 
 /* The receiver must learn that a delivery message will not come: a skip takes its place. */
-static void skip_delivery(struct weir_rudp_conn *conn, struct message *message)
+static void skip_delivery(struct weir_rudp_conn *conn, struct message *message, struct chunk *chunk)
 {
-    struct weir_rudp *ep = conn->endpoint;
-    struct chunk *chunk = weir_pool_take(&ep->chunks);
-    if (chunk == NULL) {
-        /* Try again a little later. */
-        conn->awake->deadline_next =
-            weir_min_u64(conn->awake->deadline_next, ep->now + 10 * WEIR_MSEC);
-        return;
-    }
     weir_rudp_again_drop(conn, message);
     message->guarantee = WEIR_RUDP_GUARANTEE_SKIP;
     message->deadline = WEIR_NEVER;
@@ -350,13 +342,32 @@ static void skip_delivery(struct weir_rudp_conn *conn, struct message *message)
     weir_rudp_chunk_again(conn->awake, chunk);
 }
 
-static void expire(struct weir_rudp_conn *conn, struct message *message)
+/* Gives message up. false: there is no chunk for the skip now; nothing has changed then, and it is
+ * tried again a little later. */
+static bool expire(struct weir_rudp_conn *conn, struct message *message)
 {
-    if (message->guarantee == WEIR_RUDP_DELIVERY) {
-        skip_delivery(conn, message);
-    } else if (message->guarantee != WEIR_RUDP_GUARANTEE_SKIP) {
+    const weir_nsec retry = 10 * WEIR_MSEC;
+    struct weir_rudp *ep = conn->endpoint;
+    struct awake *awake = conn->awake;
+    struct chunk *chunk = &message->first;
+    bool is_delivery = message->guarantee == WEIR_RUDP_DELIVERY;
+    if (is_delivery && message->is_started) {
+        chunk = weir_pool_take(&ep->chunks);
+        if (chunk == NULL) {
+            awake->deadline_next = weir_min_u64(awake->deadline_next, ep->now + retry);
+            return false;
+        }
+    }
+    if (message->is_queued) {
+        awake->waiting_bytes -= message->length - message->sent_bytes;
+        weir_rudp_queue_leave(conn, message);
+    }
+    if (is_delivery) {
+        skip_delivery(conn, message, chunk);
+    } else {
         weir_rudp_message_done(message, WEIR_OUTCOME_EXPIRED);
     }
+    return true;
 }
 
 static void expire_queue(struct weir_rudp_conn *conn, struct queue *queue, weir_nsec now)
@@ -369,10 +380,8 @@ static void expire_queue(struct weir_rudp_conn *conn, struct queue *queue, weir_
             conn->awake->deadline_next =
                 weir_min_u64(conn->awake->deadline_next, message->deadline);
             weir_rudp_queue_append(queue, message);
-        } else {
-            weir_rudp_queue_leave(conn, message);
-            conn->awake->waiting_bytes -= message->length - message->sent_bytes;
-            expire(conn, message);
+        } else if (!expire(conn, message)) {
+            weir_rudp_queue_append(queue, message);
         }
         message = next;
     }
@@ -385,11 +394,11 @@ static void expire_chunks(struct weir_rudp_conn *conn, struct chunk *chunk, weir
         struct message *message = chunk->message;
         if (message->is_queued || message->guarantee == WEIR_RUDP_GUARANTEE_SKIP) {
             /* Looked at in its queue, or given up already. */
-        } else if (message->deadline <= now) {
-            expire(conn, message);
-        } else {
+        } else if (message->deadline > now) {
             conn->awake->deadline_next =
                 weir_min_u64(conn->awake->deadline_next, message->deadline);
+        } else if (!expire(conn, message)) {
+            return; /* tried again soon */
         }
         chunk = next;
     }
@@ -407,12 +416,10 @@ static void expire_again(struct weir_rudp_conn *conn, weir_nsec now)
             conn->awake->deadline_next =
                 weir_min_u64(conn->awake->deadline_next, message->deadline);
             chunk = chunk->next;
-        } else {
-            expire(conn, message);
-            if (message->guarantee == WEIR_RUDP_DELIVERY) {
-                return; /* no room for it now; tried again soon */
-            }
+        } else if (expire(conn, message)) {
             chunk = conn->awake->again_first;
+        } else {
+            return; /* tried again soon */
         }
     }
 }

@@ -10,6 +10,8 @@ enum {
 
 static const weir_nsec linger_min_ns = WEIR_SEC; /* awake with nothing to do before it sleeps */
 
+static const weir_nsec no_records_ns = 10 * WEIR_MSEC;
+
 static weir_nsec after(weir_nsec from, weir_nsec wait)
 {
     return wait == 0 || wait == WEIR_NEVER ? WEIR_NEVER : from + wait;
@@ -22,6 +24,9 @@ static weir_nsec idle_at(const struct weir_rudp_conn *conn)
 
 static weir_nsec heartbeat_at(const struct weir_rudp_conn *conn)
 {
+    if (conn->awake != NULL && conn->awake->is_ping_wanted) {
+        return WEIR_NEVER; /* it waits for a packet record only */
+    }
     return after(weir_max_u64(conn->last_received, conn->last_sent),
                  conn->endpoint->config.heartbeat);
 }
@@ -47,13 +52,27 @@ static weir_nsec dead_at(const struct weir_rudp_conn *conn)
                                      : awake->probing_since + conn->endpoint->config.dead_timeout;
 }
 
-/* When waiting data may leave: the window is open, company was waited for, the pace allows it. */
+/* Control frames leave at once, but for want of a packet record. */
+static weir_nsec control_at(const struct weir_rudp_conn *conn)
+{
+    const struct weir_rudp *ep = conn->endpoint;
+    bool is_stuck = weir_rudp_output_has_control(conn->awake) && weir_pool_left(&ep->packets) == 0;
+    return is_stuck ? ep->now + no_records_ns : WEIR_NEVER;
+}
+
+/* When waiting data may leave: the window is open, company was waited for, the pace allows it. Without
+ * a packet record or a chunk left in the pools it is tried again after a while. */
 static weir_nsec data_at(const struct weir_rudp_conn *conn)
 {
+    const struct weir_rudp *ep = conn->endpoint;
     const struct awake *awake = conn->awake;
     bool is_window_open = awake->in_flight_bytes < awake->cc.window_bytes;
-    if (!is_window_open || !weir_rudp_output_has_data(awake)) {
+    bool is_waiting = is_window_open && weir_rudp_output_has_data(awake);
+    if (!is_waiting) {
         return WEIR_NEVER;
+    }
+    if (weir_pool_left(&ep->packets) == 0 || weir_pool_left(&ep->chunks) == 0) {
+        return ep->now + no_records_ns;
     }
     weir_nsec paced = weir_pacer_next(&awake->pacer, awake->cc.pacing_rate, conn->mtu_bytes);
     return awake->flush_at == WEIR_NEVER ? paced : weir_max_u64(paced, awake->flush_at);
@@ -73,24 +92,18 @@ static weir_nsec awake_timer(const struct weir_rudp_conn *conn)
 {
     const struct awake *awake = conn->awake;
     if (conn->state >= STATE_CLOSING) {
-        const weir_nsec times[] = {awake->attempt_at, awake->deadline, awake->ack_at};
-        return earliest(times, 3);
+        const weir_nsec times[] = {awake->attempt_at, awake->deadline, awake->ack_at,
+                                   control_at(conn)};
+        return earliest(times, 4);
     }
     if (!is_sending_data(conn)) {
         const weir_nsec times[] = {awake->attempt_at, awake->deadline, awake->deadline_next};
         return earliest(times, 3);
     }
     const weir_nsec times[] = {
-        weir_rudp_loss_timer(conn),
-        dead_at(conn),
-        awake->ack_at,
-        awake->deadline_next,
-        awake->challenge_at,
-        awake->attempt_at,
-        awake->deadline,
-        awake->mtu.again,
-        data_at(conn),
-        sleep_at(conn),
+        weir_rudp_loss_timer(conn), dead_at(conn),     awake->ack_at,   awake->deadline_next,
+        awake->challenge_at,        awake->attempt_at, awake->deadline, awake->mtu.again,
+        control_at(conn),           data_at(conn),     sleep_at(conn),
     };
     return earliest(times, sizeof(times) / sizeof(times[0]));
 }
@@ -110,11 +123,13 @@ void weir_rudp_conn_set_timer(struct weir_rudp_conn *conn)
 static void close_timer(struct weir_rudp_conn *conn, weir_nsec now)
 {
     struct awake *awake = conn->awake;
-    if (conn->state == STATE_DRAINING || now < awake->attempt_at) {
-        return; /* output gives it back when its time is up */
+    bool is_over =
+        now >= awake->deadline || (now >= awake->attempt_at && awake->close_tries >= CLOSE_TRIES);
+    if (conn->state == STATE_DRAINING || (now < awake->attempt_at && !is_over)) {
+        return; /* output gives a draining one back when its time is up */
     }
     awake->attempt_at = WEIR_NEVER;
-    if (awake->close_tries >= CLOSE_TRIES) {
+    if (is_over) {
         weir_rudp_conn_end(conn, awake->cause, awake->close_code, (struct weir_span){0});
     } else {
         awake->is_close_wanted = true;
@@ -129,19 +144,18 @@ static void end_by_time(struct weir_rudp_conn *conn, const char *text, size_t le
 static void open_timer(struct weir_rudp_conn *conn, weir_nsec now)
 {
     static const char silent[] = "nothing heard from the peer";
-    static const char dead[] = "the peer does not answer";
     if (now >= idle_at(conn)) {
         end_by_time(conn, silent, sizeof(silent) - 1);
         return;
     }
-    if (now >= heartbeat_at(conn) && weir_rudp_conn_wake(conn)) {
-        conn->awake->is_ping_wanted = true;
+    if (now >= heartbeat_at(conn)) {
+        if (weir_rudp_conn_wake(conn)) {
+            conn->awake->is_ping_wanted = true;
+        } else {
+            conn->last_sent = now; /* all are busy: this heartbeat is left out */
+        }
     }
     if (conn->awake == NULL) {
-        return;
-    }
-    if (now >= dead_at(conn)) {
-        end_by_time(conn, dead, sizeof(dead) - 1);
         return;
     }
     weir_rudp_path_timer(conn, now);
@@ -150,6 +164,16 @@ static void open_timer(struct weir_rudp_conn *conn, weir_nsec now)
     }
     if (now >= sleep_at(conn)) {
         weir_rudp_conn_sleep(conn);
+    }
+}
+
+static void sending_timer(struct weir_rudp_conn *conn, weir_nsec now)
+{
+    static const char dead[] = "the peer does not answer";
+    if (now >= dead_at(conn)) {
+        end_by_time(conn, dead, sizeof(dead) - 1);
+    } else {
+        weir_rudp_loss_on_timer(conn, now);
     }
 }
 
@@ -163,7 +187,7 @@ static void on_timer(struct weir_rudp_conn *conn, weir_nsec now)
         weir_rudp_handshake_timer(conn, now);
     }
     if (conn->awake != NULL && is_sending_data(conn)) {
-        weir_rudp_loss_on_timer(conn, now);
+        sending_timer(conn, now);
     }
     if (conn->state == STATE_OPEN) {
         open_timer(conn, now);

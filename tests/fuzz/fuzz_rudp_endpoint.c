@@ -18,7 +18,7 @@
 
 #include "base/hash.h"
 #include "rudp/internal.h"
-#include "weir/loop.h"
+#include "weir/os.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -37,7 +37,7 @@ enum {
     FRAMES_MAX = 4, /* in a batch from a driver with frames of its own */
     EVENTS_MAX = 4096,
     ROUNDS_MAX = 64,
-    IDLE_WAKES_MAX = 300,
+    IDLE_WAKES_MAX = 2000,
     FINAL_STEPS_MAX = 20000,
     AMPLIFICATION = 3
 };
@@ -863,6 +863,7 @@ static void configure(struct weir_rudp_config *config, struct fuzz *f)
     config->packets_max = (bits & 0x40) != 0 ? 6 : 64;
     config->fragments_max = (bits & 0x80) != 0 ? 4 : 64;
     config->is_accepting = true;
+    config->dead_timeout = 2 * WEIR_SEC;
     config->cc = (enum weir_cc_kind)(more & 3);
     config->resend = (enum weir_rudp_resend)((more >> 2 & 3) % 3);
     config->unsent = (more & 0x10) != 0 ? WEIR_RUDP_UNSENT_CLEAR : WEIR_RUDP_UNSENT_INTO_SET;

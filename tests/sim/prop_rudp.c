@@ -310,9 +310,10 @@ static void draw_options(struct scenario *s)
     o->rudp.message_bytes_max = 1 << 18;
     o->rudp.receive_window_bytes = (1 << 18) + 64 + draw(s, 1 << 20);
     o->rudp.send_queue_bytes = 100000 + draw(s, 1 << 20);
-    o->rudp.cc = (enum weir_cc_kind)draw(s, 4);
+    o->rudp.cc = (enum weir_cc_kind)(draw(s, 4) & 3);
     o->rudp.unsent = WEIR_RUDP_UNSENT_INTO_SET;
-    o->rudp.resend = chance(s, 70) ? WEIR_RUDP_RESEND_ADAPTIVE : (enum weir_rudp_resend)draw(s, 3);
+    o->rudp.resend =
+        chance(s, 70) ? WEIR_RUDP_RESEND_ADAPTIVE : (enum weir_rudp_resend)(draw(s, 3) % 3);
     o->rudp.flush_delay = chance(s, 30) ? draw(s, 10) * WEIR_MSEC : 0;
     o->rudp.dead_timeout = 600 * WEIR_SEC;
     o->rudp.idle_timeout = 600 * WEIR_SEC;
