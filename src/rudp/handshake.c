@@ -398,7 +398,9 @@ void weir_rudp_input_to_client(struct weir_rudp *ep, const struct weir_packet *p
                                struct weir_span bytes)
 {
     struct weir_rudp_conn *conn = weir_rudp_conn_find(ep, weir_load64(bytes.data + 1));
-    if (conn == NULL || conn->is_server) {
+    /* Only from where the INIT went: another address has proved nothing. */
+    if (conn == NULL || conn->is_server ||
+        !weir_addr_is_equal(&packet->path->remote, &conn->path.remote)) {
         weir_rudp_count_drop(ep, WEIR_RUDP_DROP_CONNECTION);
         return;
     }

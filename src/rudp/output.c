@@ -216,7 +216,8 @@ static bool put_new(struct builder *b, struct queue *queue)
     /* A message that would fit into a packet of its own is not torn apart for a rest of room. */
     bool is_torn = length < left && message->sent_bytes == 0 && b->is_eliciting &&
                    left + MIN_ROOM_BYTES < conn->mtu_bytes;
-    if (is_torn || (length == 0 && left > 0)) {
+    bool is_too_long = left == 0 && weir_rudp_message_overhead(&frame) > room_of(b);
+    if (is_torn || is_too_long || (length == 0 && left > 0)) {
         return false;
     }
     if (message->guarantee == WEIR_RUDP_DELIVERY) {
