@@ -32,7 +32,7 @@ declare -A public=(
     [mem]="$low weir/ring.h weir/slide.h"
     [wire]="$low"
     [core]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h"
-    [rudp]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h weir/loop.h weir/os.h weir/rudp.h"
+    [rudp]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h weir/loop.h weir/os.h weir/rudp.h weir/rudp_stats.h"
     [driver]="$low weir/ring.h weir/slide.h weir/driver.h weir/sim.h weir/udp.h weir/wrap.h weir/os.h weir/version.h"
 )
 declare -A folders=(

@@ -18,9 +18,9 @@ enum weir_cc_kind {
     WEIR_CC_NONE       /* no window and no pacing: only for paths that are yours alone */
 };
 
-/* "cubic", "bbr", "newreno", "none". */
+/* "cubic", "bbr", "newreno", "none"; static storage. kind must be one of the enum. */
 WEIR_API const char *weir_cc_text(enum weir_cc_kind kind);
-/* The other way; WEIR_ERR_INVALID for any other name. */
+/* The other way; WEIR_ERR_INVALID for any other name, *kind is then unchanged. */
 WEIR_API enum weir_status weir_cc_parse(const char *name, enum weir_cc_kind *kind);
 
 #ifdef __cplusplus

@@ -88,11 +88,12 @@ struct weir_driver_ops {
      * the descriptor is writable. WEIR_ERR_OS only for errors that will not pass. */
     enum weir_status (*send)(struct weir_driver *driver, weir_nsec now,
                              const struct weir_transmit *transmits, uint32_t count, uint32_t *sent);
-    /* A descriptor for poll/epoll, or -1 when the driver has none (sim). */
+    /* A descriptor for poll/epoll, the driver's own, or -1 when it has none (sim). */
     int (*fd)(const struct weir_driver *driver);
     /* When a receive may bring something that no descriptor announces (sim, fault): absolute ns of
      * the clock passed to receive, or WEIR_NEVER. */
     weir_nsec (*next_timeout)(const struct weir_driver *driver);
+    /* Gives back everything, driver included (and, in a wrapper, the inner one). */
     void (*close)(struct weir_driver *driver);
 };
 

@@ -44,14 +44,17 @@ struct weir_loop_config {
                                    timers get their turn */
 };
 
+/* Defaults as above; driver and slide are set to NULL and have none. */
 WEIR_API void weir_loop_config_default(struct weir_loop_config *config);
-/* Also sets the calling thread's timer slack to 1 us (prctl), so that waits end on time: open the
+/* config is copied, its driver and slide are used until weir_loop_close. Also sets the calling thread's timer slack to 1 us (prctl), so that waits end on time: open the
  * loop on the thread that runs it. WEIR_ERR_INVALID for a config out of bounds or a slide with less
  * room than the driver's rx_room_bytes, WEIR_ERR_MEMORY. */
 WEIR_API enum weir_status weir_loop_open(const struct weir_loop_config *config,
                                          struct weir_loop **loop);
+/* Frees the loop; what it had not sent yet is lost. Driver, slide and endpoint stay the caller's. */
 WEIR_API void weir_loop_close(struct weir_loop *loop);
-/* The endpoint that gets this loop's datagrams. on_events is called after every input and timeout,
+/* The endpoint that gets this loop's datagrams, kept with verbs and user until the loop is closed or
+ * another takes its place. Comes before the first run_once. on_events is called after every input and timeout,
  * and after output that sent something (a flush leaves that to the next run_once); it must pull all
  * events. NULL on_events and NULL user are fine. */
 WEIR_API void weir_loop_attach(struct weir_loop *loop, void *endpoint,
@@ -61,10 +64,11 @@ WEIR_API void weir_loop_attach(struct weir_loop *loop, void *endpoint,
 /* The loop's clock: CLOCK_MONOTONIC, read once at the start of run_once and on this call. */
 WEIR_API weir_nsec weir_loop_now(struct weir_loop *loop);
 /* Waits for the driver until something is due, at most timeout ns (0: does not wait), then does all
- * that is to do. WEIR_ERR_OS when the driver failed for good. */
+ * that is to do. A signal ends the wait early. WEIR_ERR_OS when the driver failed for good: see its
+ * error. Not to be called from on_events. */
 WEIR_API enum weir_status weir_loop_run_once(struct weir_loop *loop, weir_nsec timeout);
 /* Does the sending part only: after user calls outside of events. From inside on_events it does
- * nothing, for output follows anyway. */
+ * nothing, for output follows anyway. WEIR_ERR_OS as in run_once. */
 WEIR_API enum weir_status weir_loop_flush(struct weir_loop *loop);
 /* For an outer event loop: readable means run_once(loop, 0) has work. -1: the driver has none. */
 WEIR_API int weir_loop_fd(const struct weir_loop *loop);

@@ -15,10 +15,11 @@ extern "C" {
 #endif
 
 /* Memory for an endpoint: fresh zero pages, 64-byte aligned, touched only when used. NULL when the
- * system refuses. Free with the same size. */
+ * system refuses or bytes is 0. Give it back with weir_mem_unmap and the same size. */
 WEIR_API void *weir_mem_map(size_t bytes);
+/* Gives mem back; NULL is allowed. */
 WEIR_API void weir_mem_unmap(void *mem, size_t bytes);
-/* bytes of seed from the system's CSPRNG (getrandom). */
+/* Fills seed with so many bytes of the system's CSPRNG (getrandom). WEIR_ERR_OS when it refuses. */
 WEIR_API enum weir_status weir_secret_seed(uint8_t *seed, size_t bytes);
 
 #ifdef __cplusplus

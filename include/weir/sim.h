@@ -54,10 +54,12 @@ struct weir_sim_config {
     size_t bytes_max;     /* of payload in flight at once, default 64 MiB */
 };
 
+/* Defaults as above, seed 0. */
 WEIR_API void weir_sim_config_default(struct weir_sim_config *config);
 /* WEIR_ERR_INVALID for a bound of 0 or too large, WEIR_ERR_MEMORY. */
 WEIR_API enum weir_status weir_sim_open(const struct weir_sim_config *config,
                                         struct weir_sim **sim);
+/* Frees sim, its hosts and what is on its way. */
 WEIR_API void weir_sim_close(struct weir_sim *sim);
 
 /* Adds a host with this address; its driver belongs to sim and ends with it (its close does

@@ -54,10 +54,12 @@ struct weir_slide_stats {
     uint64_t refused;               /* holds refused for want of room */
 };
 
+/* Sets every field to its default. */
 WEIR_API void weir_slide_config_default(struct weir_slide_config *config);
 /* Bytes of the one block that init needs; 0 when config is outside its bounds. */
 WEIR_API size_t weir_slide_mem_size(const struct weir_slide_config *config);
-/* mem: 64-byte aligned, weir_slide_mem_size bytes, the slide's until the caller frees it. */
+/* mem: 64-byte aligned, weir_slide_mem_size bytes, the slide's until the caller frees it; there is no
+ * fini. WEIR_ERR_INVALID when mem is NULL or not aligned, or config outside its bounds. */
 WEIR_API enum weir_status weir_slide_init(void *mem, const struct weir_slide_config *config,
                                           struct weir_slide **slide);
 
@@ -73,8 +75,10 @@ WEIR_API void weir_slide_received(struct weir_slide *slide, size_t used);
  * span of length 0 is held without cost. */
 WEIR_API enum weir_status weir_slide_hold(struct weir_slide *slide, struct weir_hold *hold,
                                           struct weir_span span);
+/* Ends a hold that weir_slide_hold made; its bytes are gone with the next weir_slide_room. */
 WEIR_API void weir_slide_drop(struct weir_slide *slide, struct weir_hold *hold);
 
+/* Borrowed, kept up to date in place, valid as long as the slide. */
 WEIR_API const struct weir_slide_stats *weir_slide_stats(const struct weir_slide *slide);
 
 #ifdef __cplusplus

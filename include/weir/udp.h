@@ -36,9 +36,11 @@ struct weir_udp_notice {
     bool is_gso_missing, is_gro_missing;
 };
 
+/* Defaults as above; bind is of family NONE and must be set. */
 WEIR_API void weir_udp_config_default(struct weir_udp_config *config);
 /* Opens a non-blocking socket; don't-fragment is set and the kernel's own path MTU guess ignored.
- * notice may be NULL. WEIR_ERR_OS with *os_error (an errno) when the system refuses. Free with
+ * notice may be NULL. WEIR_ERR_OS with *os_error (an errno, else 0) when the system refuses,
+ * WEIR_ERR_INVALID for a bind of family NONE or more than 64 slots, WEIR_ERR_MEMORY. Free with
  * driver->ops->close. */
 WEIR_API enum weir_status weir_udp_open(const struct weir_udp_config *config,
                                         struct weir_driver **driver, struct weir_udp_notice *notice,

@@ -13,6 +13,7 @@
 #include "weir/parcel.h"
 #include "weir/ring.h"
 #include "weir/rudp.h"
+#include "weir/rudp_stats.h"
 #include "weir/sim.h"
 #include "weir/slide.h"
 #include "weir/span.h"

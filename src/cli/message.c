@@ -27,6 +27,7 @@ print_line(const char *kind, const char *format, va_list arguments)
     if (length < 0 || (size_t)length >= sizeof(line)) {
         return;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang-tidy 14 misses va_start */
     (void)vsnprintf(line + length, sizeof(line) - (size_t)length, format, arguments);
     if (isatty(STDERR_FILENO)) {
         (void)fputs("\r\033[K", stderr); /* over the progress bar, if there is one */

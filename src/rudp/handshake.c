@@ -352,6 +352,7 @@ static void on_accept(struct weir_rudp_conn *conn, const struct weir_packet *pac
         take_params(conn, &accept.params);
         conn->state = STATE_OPEN;
         conn->awake->attempt_at = conn->awake->deadline = WEIR_NEVER;
+        conn->awake->is_handshake_wanted = false;
         conn->awake->is_ping_wanted = true;
         conn->endpoint->stats.handshakes++;
         weir_rudp_conn_pend(conn, PENDING_OPENED);

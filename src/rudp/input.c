@@ -139,6 +139,7 @@ static void begin_data(struct weir_rudp *ep, const struct weir_packet *packet)
     if (conn->state == STATE_ACCEPTED) {
         conn->state = STATE_OPEN;
         conn->awake->attempt_at = conn->awake->deadline = WEIR_NEVER;
+        conn->awake->is_handshake_wanted = false;
         ep->stats.handshakes++;
         weir_rudp_conn_pend(conn, PENDING_OPENED);
     }

@@ -75,7 +75,9 @@ static void hand_out(struct weir_rudp_conn *conn, const struct arrival *arrival,
                      struct weir_span data, struct weir_rudp_event *event)
 {
     struct channel *channel = arrival->channel;
-    channel->receive_sid = weir_max_u64(channel->receive_sid, arrival->sid);
+    if (arrival->frame->guarantee != WEIR_RUDP_NONE) { /* those have no place in the order */
+        channel->receive_sid = weir_max_u64(channel->receive_sid, arrival->sid);
+    }
     fill_event(conn, event, data, arrival->frame->channel, arrival->frame->guarantee);
     if (arrival->is_delivery) {
         consume(conn, data.length + MESSAGE_COST_BYTES);

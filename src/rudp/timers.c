@@ -60,8 +60,8 @@ static weir_nsec control_at(const struct weir_rudp_conn *conn)
     return is_stuck ? ep->now + no_records_ns : WEIR_NEVER;
 }
 
-/* When waiting data may leave: the window is open, company was waited for, the pace allows it. Without
- * a packet record or a chunk left in the pools it is tried again after a while. */
+/* When waiting data may leave: the window is open, company was waited for, the pace allows it.
+ * Without a packet record or a chunk left in the pools it is tried again after a while. */
 static weir_nsec data_at(const struct weir_rudp_conn *conn)
 {
     const struct weir_rudp *ep = conn->endpoint;

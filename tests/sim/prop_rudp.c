@@ -5,6 +5,7 @@
  * Usage: prop_rudp FIRST COUNT [MESSAGES]. Each seed is a scenario of its own. A failure prints the
  * command that replays it, after trying fewer messages that fail too.
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,18 +55,27 @@ struct scenario {
     bool is_quiet;
 };
 
-#define MUST(scenario, condition, ...)                                                             \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            if (!(scenario)->is_quiet) {                                                           \
-                fprintf(stderr, "seed %llu at %.3f s: %s: ", (unsigned long long)(scenario)->seed, \
-                        (double)(scenario)->pair.now / 1e9, #condition);                           \
-                fprintf(stderr, __VA_ARGS__);                                                      \
-                fprintf(stderr, "\n");                                                             \
-            }                                                                                      \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
+#define MUST(scenario, condition, ...) \
+    ((condition) ? (void)0 : failed((scenario), #condition, __VA_ARGS__))
+
+_Noreturn static void failed(const struct scenario *s, const char *condition, const char *format,
+                             ...) __attribute__((format(printf, 3, 4)));
+
+_Noreturn static void failed(const struct scenario *s, const char *condition, const char *format,
+                             ...)
+{
+    if (!s->is_quiet) {
+        va_list arguments;
+        (void)fprintf(stderr, "seed %llu at %.3f s: %s: ", (unsigned long long)s->seed,
+                      (double)s->pair.now / 1e9, condition);
+        va_start(arguments, format);
+        /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang-tidy 14 misses va_start */
+        (void)vfprintf(stderr, format, arguments);
+        va_end(arguments);
+        (void)fputc('\n', stderr);
+    }
+    _Exit(1);
+}
 
 static uint32_t draw(struct scenario *s, uint32_t bound)
 {
@@ -81,9 +91,10 @@ static bool chance(struct scenario *s, uint32_t percent)
 
 static void fill(uint8_t *data, uint32_t length, uint32_t index, unsigned direction)
 {
-    uint32_t word[4] = {index, length, direction, index * 2654435761U};
-    for (uint32_t i = 0; i < length; i++) {
-        data[i] = i < HEADER_BYTES ? ((const uint8_t *)word)[i] : (uint8_t)(index * 31 + i * 7);
+    const uint32_t word[4] = {index, length, direction, index * 2654435761U};
+    memcpy(data, word, sizeof(word));
+    for (uint32_t i = HEADER_BYTES; i < length; i++) {
+        data[i] = (uint8_t)(index * 31 + i * 7);
     }
 }
 
@@ -91,7 +102,7 @@ static void fill(uint8_t *data, uint32_t length, uint32_t index, unsigned direct
  * go, so every length below the header is padded up by the sender. */
 static uint32_t identify(struct scenario *s, struct weir_span data, unsigned direction)
 {
-    uint32_t word[4];
+    uint32_t word[4] = {0};
     uint8_t expected[HEADER_BYTES];
     MUST(s, data.length >= HEADER_BYTES, "length %zu", data.length);
     memcpy(word, data.data, HEADER_BYTES);
@@ -100,8 +111,8 @@ static uint32_t identify(struct scenario *s, struct weir_span data, unsigned dir
     memcpy(expected + 4, &word[1], 4);
     MUST(s, memcmp(expected, data.data, HEADER_BYTES) == 0, "foreign bytes");
     for (size_t i = HEADER_BYTES; i < data.length; i++) {
-        MUST(s, data.data[i] == (uint8_t)(word[0] * 31 + i * 7), "corrupt at %zu of message %u", i,
-             word[0]);
+        MUST(s, data.data[i] == (uint8_t)(word[0] * 31U + (uint32_t)i * 7U),
+             "corrupt at %zu of message %u", i, word[0]);
     }
     return word[0];
 }
@@ -425,7 +436,7 @@ static void run_scenario(uint64_t seed, uint32_t messages, bool is_quiet)
 static bool fails(uint64_t seed, uint32_t messages, bool is_quiet)
 {
     int status;
-    fflush(NULL);
+    (void)fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
         run_scenario(seed, messages, is_quiet);
@@ -441,12 +452,12 @@ int main(int argc, char **argv)
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : 100;
     uint32_t messages = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : 300;
     if (messages == 0 || messages > MESSAGES_MAX) {
-        fprintf(stderr, "prop_rudp: MESSAGES is 1 to %d\n", MESSAGES_MAX);
+        (void)fprintf(stderr, "prop_rudp: MESSAGES is 1 to %d\n", MESSAGES_MAX);
         return 2;
     }
     if (count == 1) {
         run_scenario(first, messages, false);
-        puts("1 seed holds");
+        (void)puts("1 seed holds");
         return 0;
     }
     for (uint64_t seed = first; seed < first + count; seed++) {
@@ -459,9 +470,11 @@ int main(int argc, char **argv)
                 smallest = fewer;
             }
         }
-        fprintf(stderr, "replay: %s %llu 1 %u\n", argv[0], (unsigned long long)seed, smallest);
+        (void)fprintf(stderr, "replay: %s %llu 1 %u\n", argv[0], (unsigned long long)seed,
+                      smallest);
         return 1;
     }
-    printf("%llu seeds from %llu hold\n", (unsigned long long)count, (unsigned long long)first);
+    (void)printf("%llu seeds from %llu hold\n", (unsigned long long)count,
+                 (unsigned long long)first);
     return 0;
 }

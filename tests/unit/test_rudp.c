@@ -619,7 +619,7 @@ static void broken_protocol_ends_it(void **state)
     struct weir_addr from = conn->path.remote;
     data[0] = WEIR_RUDP_KIND_DATA << 4;
     weir_store64(data + 1, conn->local_id);
-    weir_store32(data + 9, (uint32_t)conn->largest_received);
+    weir_store32(data + 9, (uint32_t)conn->largest_received + 5);
     data[13] = 0x3f;
     inject(SERVER, &from, data, weir_rudp_seal_clear(data, 14));
     run_for(5 * WEIR_SEC);
