@@ -52,6 +52,7 @@ static void host_open(struct pair *pair, unsigned index, const struct pair_optio
     host->rudp_bytes = weir_rudp_mem_size(&rudp);
     must(host->rudp_bytes > 0, "config");
     host->rudp_mem = weir_mem_map(host->rudp_bytes);
+    host->mtu_bytes_max = rudp.mtu_bytes_max;
     must(weir_rudp_init(host->rudp_mem, &rudp, seed, pair->now, &host->rudp) == WEIR_OK, "init");
     host->tx_buffer = malloc(PAIR_TX_BYTES);
 }
@@ -130,6 +131,9 @@ static void send(struct pair_host *host)
                              .run_segments_max = host->driver->run_segments_max};
         uint32_t sent;
         status = weir_rudp_output(host->rudp, host->pair->now, &tx);
+        for (uint32_t i = 0; i < tx.count; i++) {
+            must(tx.transmits[i].segment_bytes <= host->mtu_bytes_max, "datagram too long");
+        }
         must(host->driver->ops->send(host->driver, host->pair->now, tx.transmits, tx.count,
                                      &sent) == WEIR_OK,
              "send");

@@ -50,8 +50,8 @@ enum {
     WEIR_ADDR_TEXT_BYTES = 72
 };
 
-/* Writes "192.0.2.1:80" or "[2001:db8::1%3]:80" into text, "none" for family NONE, and a final zero.
- * Returns the length without that. */
+/* Writes "192.0.2.1:80" or "[2001:db8::1%3]:80" into text, "none" for family NONE, and a final
+ * zero. Returns the length without that. */
 WEIR_API size_t weir_addr_format(const struct weir_addr *addr, char text[WEIR_ADDR_TEXT_BYTES]);
 
 /* Reads a numeric "1.2.3.4:80" or "[::1]:80"; "*:80" and ":80" are the IPv6 any-address (dual

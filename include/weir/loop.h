@@ -46,17 +46,19 @@ struct weir_loop_config {
 
 /* Defaults as above; driver and slide are set to NULL and have none. */
 WEIR_API void weir_loop_config_default(struct weir_loop_config *config);
-/* config is copied, its driver and slide are used until weir_loop_close. Also sets the calling thread's timer slack to 1 us (prctl), so that waits end on time: open the
- * loop on the thread that runs it. WEIR_ERR_INVALID for a config out of bounds or a slide with less
- * room than the driver's rx_room_bytes, WEIR_ERR_MEMORY. */
+/* config is copied, its driver and slide are used until weir_loop_close. Also sets the calling
+ * thread's timer slack to 1 us (prctl), so that waits end on time: open the loop on the thread that
+ * runs it. WEIR_ERR_INVALID for a config out of bounds or a slide with less room than the driver's
+ * rx_room_bytes, WEIR_ERR_MEMORY. */
 WEIR_API enum weir_status weir_loop_open(const struct weir_loop_config *config,
                                          struct weir_loop **loop);
-/* Frees the loop; what it had not sent yet is lost. Driver, slide and endpoint stay the caller's. */
+/* Frees the loop; what it had not sent yet is lost. Driver, slide and endpoint stay the caller's.
+ * */
 WEIR_API void weir_loop_close(struct weir_loop *loop);
-/* The endpoint that gets this loop's datagrams, kept with verbs and user until the loop is closed or
- * another takes its place. Comes before the first run_once. on_events is called after every input and timeout,
- * and after output that sent something (a flush leaves that to the next run_once); it must pull all
- * events. NULL on_events and NULL user are fine. */
+/* The endpoint that gets this loop's datagrams, kept with verbs and user until the loop is closed
+ * or another takes its place. Comes before the first run_once. on_events is called after every
+ * input and timeout, and after output that sent something (a flush leaves that to the next
+ * run_once); it must pull all events. NULL on_events and NULL user are fine. */
 WEIR_API void weir_loop_attach(struct weir_loop *loop, void *endpoint,
                                const struct weir_verbs *verbs,
                                void (*on_events)(void *user, weir_nsec now), void *user);

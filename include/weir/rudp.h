@@ -10,7 +10,7 @@
  * Spec: docs/wire-rudp.md; loss detection RFC 9002; MTU discovery RFC 8899.
  *
  *   connect ----> [cookie exchange] ----> OPENED         send ----> output ----> (network)
- *   (network) --> input --> event: REQUEST (accept/refuse), OPENED, MESSAGE, PARCEL_DONE, ... CLOSED
+ *   (network) --> input --> event: REQUEST (accept/refuse), OPENED, MESSAGE, PARCEL_DONE, CLOSED
  */
 #ifndef WEIR_RUDP_H
 #define WEIR_RUDP_H
@@ -99,7 +99,7 @@ struct weir_rudp_config {
     uint32_t fragments_max;        /* fragments and parcels on their way, default 131,072 */
     bool is_accepting;             /* answers strangers; default off: connects only */
 
-    enum weir_cc_kind cc;
+    enum weir_cc_kind cc; /* default: the first of each enum */
     enum weir_rudp_resend resend;
     weir_nsec resend_after;        /* fixed time, default 100 ms */
     uint32_t resend_later_packets; /* later ids, default 3 */
@@ -120,13 +120,14 @@ struct weir_rudp_config {
 
 /* Sets every field to its default; slide to NULL. */
 WEIR_API void weir_rudp_config_default(struct weir_rudp_config *config);
-/* Bytes of the one block, worst case, summed term by term in rudp/memory.c. 0 when config is outside
- * its bounds, which it also is as long as slide is NULL. Most of it is touched only when used. */
+/* Bytes of the one block, worst case, summed term by term in rudp/memory.c; 0 when config is
+ * outside its bounds, also while slide is NULL. Most of it is touched only when used. */
 WEIR_API size_t weir_rudp_mem_size(const struct weir_rudp_config *config);
 /* mem: 64-byte aligned, reads as zeros (weir_mem_map), used until the caller frees it; there is no
- * fini. config and seed are copied, the slide is used as long as mem. seed: 32 bytes; secret and random in production, any fixed value in a simulation. Endpoints
- * with equal seeds issue equal ids: a restarted server that keeps its seed can tell old peers at
- * once that their connections are gone. WEIR_ERR_INVALID when mem is NULL or config outside its bounds. */
+ * fini. config and seed are copied, the slide is used as long as mem. seed: 32 bytes; secret and
+ * random in production, any fixed value in a simulation. Endpoints with equal seeds issue equal
+ * ids: a restarted server that keeps its seed can tell old peers at once that their connections are
+ * gone. WEIR_ERR_INVALID when mem is NULL or config outside its bounds. */
 WEIR_API enum weir_status weir_rudp_init(void *mem, const struct weir_rudp_config *config,
                                          const uint8_t seed[32], weir_nsec now,
                                          struct weir_rudp **endpoint);
@@ -140,10 +141,11 @@ WEIR_API void weir_rudp_input(struct weir_rudp *endpoint, weir_nsec now,
                               struct weir_packet *packets, uint32_t count);
 /* Runs what is due; early or repeated calls are harmless. */
 WEIR_API void weir_rudp_timeout(struct weir_rudp *endpoint, weir_nsec now);
-/* When timeout or output is due: absolute, in the past when at once, or WEIR_NEVER. Changes with input, event, timeout, output and every user call. */
+/* When timeout or output is due: absolute, in the past when at once, or WEIR_NEVER. Changes with
+ * input, event, timeout, output and every user call. */
 WEIR_API weir_nsec weir_rudp_next_timeout(const struct weir_rudp *endpoint);
-/* Appends to tx what is to be sent now; events may come of it. WEIR_AGAIN: nothing more to send now.
- * WEIR_OK: tx is full, call again. No other status. */
+/* Appends to tx what is to be sent now; events may come of it. WEIR_AGAIN: nothing more to send
+ * now. WEIR_OK: tx is full, call again. No other status. */
 WEIR_API enum weir_status weir_rudp_output(struct weir_rudp *endpoint, weir_nsec now,
                                            struct weir_tx *tx);
 /* The four above as a table for weir_loop_attach, static. */
@@ -207,8 +209,8 @@ WEIR_API enum weir_status weir_rudp_event(struct weir_rudp *endpoint,
 
 /* Starts a connection; OPENED or CLOSED follows. Messages may be queued at once; the peer's limits
  * are not known yet, and it closes a connection that is sent a message beyond them. user: for
- * weir_rudp_user. WEIR_ERR_FULL when connections_max is reached, or awake_max with all of them busy;
- * WEIR_ERR_INVALID for a remote without address or port. */
+ * weir_rudp_user. WEIR_ERR_FULL when connections_max is reached, or awake_max with all of them
+ * busy; WEIR_ERR_INVALID for a remote without address or port. */
 WEIR_API enum weir_status weir_rudp_connect(struct weir_rudp *endpoint, weir_nsec now,
                                             const struct weir_addr *remote, void *user,
                                             struct weir_rudp_conn **conn);
@@ -217,23 +219,23 @@ WEIR_API enum weir_status weir_rudp_connect(struct weir_rudp *endpoint, weir_nse
  * other connection only user is set. */
 WEIR_API void weir_rudp_accept(struct weir_rudp_conn *conn, void *user);
 /* Answers a REQUEST with no. text: zero-terminated, its first WEIR_RUDP_REASON_BYTES_MAX bytes are
- * sent to the peer. The handle is then invalid and no event follows, unless the request had ended by
- * itself: then CLOSED does. */
+ * sent to the peer. The handle is then invalid and no event follows, unless the request had ended
+ * by itself: then CLOSED does. */
 WEIR_API void weir_rudp_refuse(struct weir_rudp_conn *conn, uint32_t code, const char *text);
-/* Graceful: everything queued is sent, and acknowledged if it has the delivery guarantee, before the
- * peer learns code and text (as in refuse; not NULL). Until then messages still come in; sends
+/* Graceful: everything queued is sent, and acknowledged if it has the delivery guarantee, before
+ * the peer learns code and text (as in refuse; not NULL). Until then messages still come in; sends
  * return WEIR_ERR_CLOSED; unsent written data is thrown away. CLOSED follows, after dead_timeout at
  * the latest once the peer is silent. No effect on a request, or when closing already. */
 WEIR_API void weir_rudp_close(struct weir_rudp_conn *conn, uint32_t code, const char *text);
-/* At once: what is queued or held is thrown away; the peer learns code and text (those of close, when
- * that came first). CLOSED follows, also on a request. No effect when closing already. */
+/* At once: what is queued or held is thrown away; the peer learns code and text (those of close,
+ * when that came first). CLOSED follows, also on a request. No effect when closing already. */
 WEIR_API void weir_rudp_abort(struct weir_rudp_conn *conn, uint32_t code, const char *text);
 
-/* The application's pointer, which nothing here looks at: as given to connect, accept or set_user. */
+/* The application's pointer: as given to connect, accept or set_user. Nothing here looks at it. */
 WEIR_API void *weir_rudp_user(const struct weir_rudp_conn *conn);
 WEIR_API void weir_rudp_set_user(struct weir_rudp_conn *conn, void *user);
-/* Where packets go to now: borrowed, valid like the handle, different after MOVED. local is of family
- * NONE until the peer has answered, and where the driver does not tell. */
+/* Where packets go to now: borrowed, valid like the handle, different after MOVED. local is of
+ * family NONE until the peer has answered, and where the driver does not tell. */
 WEIR_API const struct weir_path *weir_rudp_path(const struct weir_rudp_conn *conn);
 /* Stops granting the peer more receive window (it may still use up what it has); false resumes. */
 WEIR_API void weir_rudp_pause(struct weir_rudp_conn *conn, bool is_paused);
@@ -257,8 +259,8 @@ struct weir_rudp_send {
 WEIR_API enum weir_status weir_rudp_send(struct weir_rudp_conn *conn,
                                          const struct weir_rudp_send *how, const void *data,
                                          size_t length);
-/* The same without a copy, and with the same errors: see weir/parcel.h. Only when it returns WEIR_OK
- * a reference is taken and PARCEL_DONE follows. */
+/* The same without a copy, and with the same errors: see weir/parcel.h. Only when it returns
+ * WEIR_OK a reference is taken and PARCEL_DONE follows. */
 WEIR_API enum weir_status weir_rudp_send_parcel(struct weir_rudp_conn *conn,
                                                 const struct weir_rudp_send *how,
                                                 struct weir_parcel *parcel);
@@ -269,12 +271,12 @@ WEIR_API enum weir_status weir_rudp_send_parcel(struct weir_rudp_conn *conn,
 WEIR_API enum weir_status weir_rudp_set_begin(struct weir_rudp_conn *conn, uint8_t channel);
 WEIR_API enum weir_status weir_rudp_set_end(struct weir_rudp_conn *conn, uint8_t channel);
 
-/* Builds one message byte by byte in the outgoing buffer, one at a time per connection. reserve gives
- * room for length more bytes (contiguous, valid until the next call on conn), commit keeps the first
- * length of them, write is both with a copy. reserve with the whole length in one go never copies.
- * reserve and write: WEIR_ERR_FULL, WEIR_ERR_TOO_LARGE (of the message so far and length),
- * WEIR_ERR_CLOSED as for send; what was written before stays. commit: WEIR_ERR_INVALID for more than
- * is reserved, nothing changes. */
+/* Builds one message byte by byte in the outgoing buffer, one at a time per connection. reserve
+ * gives room for length more bytes (contiguous, valid until the next call on conn), commit keeps
+ * the first length of them, write is both with a copy. reserve with the whole length in one go
+ * never copies. reserve and write: WEIR_ERR_FULL, WEIR_ERR_TOO_LARGE (of the message so far and
+ * length), WEIR_ERR_CLOSED as for send; what was written before stays. commit: WEIR_ERR_INVALID for
+ * more than is reserved, nothing changes. */
 WEIR_API enum weir_status weir_rudp_reserve(struct weir_rudp_conn *conn, size_t length,
                                             uint8_t **room);
 WEIR_API enum weir_status weir_rudp_commit(struct weir_rudp_conn *conn, size_t length);
@@ -282,8 +284,8 @@ WEIR_API enum weir_status weir_rudp_write(struct weir_rudp_conn *conn, const voi
                                           size_t length);
 /* Throws away what was written and not sent, if anything. */
 WEIR_API void weir_rudp_clear_written(struct weir_rudp_conn *conn);
-/* Ships what was written as one message (an empty one when nothing was). Errors as for send; what was
- * written then stays as it is. */
+/* Ships what was written as one message (an empty one when nothing was). Errors as for send; what
+ * was written then stays as it is. */
 WEIR_API enum weir_status weir_rudp_send_written(struct weir_rudp_conn *conn,
                                                  const struct weir_rudp_send *how);
 /* Sends now what flush_delay holds back. */

@@ -20,19 +20,25 @@ extern "C" {
 struct weir_rudp;
 struct weir_rudp_conn;
 
+/* Of a dormant connection all that is marked "awake" is 0. */
 struct weir_rudp_conn_stats {
-    weir_nsec rtt, rtt_variance, rtt_min;
-    uint64_t window_bytes, in_flight_bytes, pacing_rate;
-    uint64_t packets_sent, packets_received, packets_lost, packets_spurious;
+    weir_nsec rtt, rtt_variance; /* 0: not measured yet */
+    weir_nsec rtt_min;           /* awake */
+    uint64_t window_bytes, in_flight_bytes;
+    uint64_t pacing_rate; /* bytes/s, 0: unlimited */
+    uint64_t packets_sent, packets_received;
+    uint64_t packets_lost;               /* awake */
+    uint64_t packets_spurious;           /* awake: taken for lost, but acknowledged later */
     uint64_t bytes_sent, bytes_received; /* datagram payloads */
-    uint64_t bytes_resent;               /* message bytes sent again */
-    uint64_t messages_sent, messages_received, messages_expired;
-    uint64_t queued_bytes;  /* not yet sent, or sent and unacknowledged */
-    uint32_t held_messages; /* received, waiting for earlier ones */
+    uint64_t bytes_resent;               /* awake: message bytes sent again */
+    uint64_t messages_sent, messages_received;
+    uint64_t messages_expired; /* awake: given up at their deadline */
+    uint64_t queued_bytes;     /* not yet sent, or sent and unacknowledged */
+    uint32_t held_messages;    /* received, waiting for earlier ones */
     uint64_t held_bytes;
     uint64_t secondary_bytes; /* of those, in the slide's secondary store; counted by the call */
     uint16_t mtu_bytes;
-    const char *cc_state;
+    const char *cc_state; /* of the congestion controller, or "dormant"; static storage */
 };
 
 /* Why a datagram or part of it was dropped. */
@@ -52,16 +58,19 @@ enum weir_rudp_drop {
 };
 
 struct weir_rudp_stats {
-    uint32_t connections, connections_peak, awake, awake_peak;
+    uint32_t connections, connections_peak; /* now, and at most so far */
+    uint32_t awake, awake_peak;             /* of those: with anything queued, in flight or held */
     uint64_t packets_received, packets_sent, handshakes;
     uint64_t drops[WEIR_RUDP_DROP_COUNT];
     uint64_t held_bytes_peak; /* of this endpoint, slide and assembly together */
 };
 
+/* Fills *stats with the figures of now. */
 WEIR_API void weir_rudp_conn_stats(const struct weir_rudp_conn *conn,
                                    struct weir_rudp_conn_stats *stats);
+/* Borrowed, kept up to date in place, valid as long as the endpoint. */
 WEIR_API const struct weir_rudp_stats *weir_rudp_stats(const struct weir_rudp *endpoint);
-/* Short word for a drop reason, for tables. */
+/* Short word for a drop reason, for tables; static storage, never NULL. */
 WEIR_API const char *weir_rudp_drop_text(enum weir_rudp_drop drop);
 
 #ifdef __cplusplus

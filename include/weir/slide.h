@@ -58,8 +58,8 @@ struct weir_slide_stats {
 WEIR_API void weir_slide_config_default(struct weir_slide_config *config);
 /* Bytes of the one block that init needs; 0 when config is outside its bounds. */
 WEIR_API size_t weir_slide_mem_size(const struct weir_slide_config *config);
-/* mem: 64-byte aligned, weir_slide_mem_size bytes, the slide's until the caller frees it; there is no
- * fini. WEIR_ERR_INVALID when mem is NULL or not aligned, or config outside its bounds. */
+/* mem: 64-byte aligned, weir_slide_mem_size bytes, the slide's until the caller frees it; there is
+ * no fini. WEIR_ERR_INVALID when mem is NULL or not aligned, or config outside its bounds. */
 WEIR_API enum weir_status weir_slide_init(void *mem, const struct weir_slide_config *config,
                                           struct weir_slide **slide);
 

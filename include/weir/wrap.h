@@ -15,8 +15,8 @@ extern "C" {
 
 /* Writes every datagram, in and out, to path as pcapng (link type raw IP, with IP and UDP headers
  * made up around it) that Wireshark opens. The inner driver is closed with it. WEIR_ERR_OS with
- * *os_error when the file cannot be made, WEIR_ERR_MEMORY; then inner stays the caller's. A full disk
- * later stops the trace, not the traffic. */
+ * *os_error when the file cannot be made, WEIR_ERR_MEMORY; then inner stays the caller's. A full
+ * disk later stops the trace, not the traffic. */
 WEIR_API enum weir_status weir_trace_open(struct weir_driver *inner, const char *path,
                                           struct weir_driver **driver, int *os_error);
 
@@ -29,7 +29,8 @@ WEIR_API enum weir_status weir_fault_open(struct weir_driver *inner, uint64_t se
                                           const struct weir_sim_link *out,
                                           const struct weir_sim_link *in, size_t bytes_max,
                                           struct weir_driver **driver);
-/* Figures since open of a driver made by weir_fault_open: out for what was sent, in for what was received. */
+/* Figures since open of a driver made by weir_fault_open: out for what was sent, in for what was
+ * received. */
 WEIR_API void weir_fault_stats(const struct weir_driver *driver, struct weir_sim_stats *out,
                                struct weir_sim_stats *in);
 

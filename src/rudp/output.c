@@ -204,9 +204,11 @@ static bool put_new(struct builder *b, struct queue *queue)
     struct weir_rudp_conn *conn = b->conn;
     struct message *message = queue->first;
     uint32_t left = message->length - message->sent_bytes;
-    if (room_of(b) < MIN_ROOM_BYTES && left > 0) {
+    if (room_of(b) < MIN_ROOM_BYTES) {
+        /* Here only what fits as a whole; from there on every header does. */
         struct weir_rudp_message_frame small = frame_of(message, message->sent_bytes, left);
-        if (fitting(b, &small) < left) {
+        small.is_next = weir_rudp_message_is_next(&small, &b->ids);
+        if (weir_rudp_message_overhead(&small) + left > room_of(b)) {
             return false;
         }
     }
@@ -216,8 +218,7 @@ static bool put_new(struct builder *b, struct queue *queue)
     /* A message that would fit into a packet of its own is not torn apart for a rest of room. */
     bool is_torn = length < left && message->sent_bytes == 0 && b->is_eliciting &&
                    left + MIN_ROOM_BYTES < conn->mtu_bytes;
-    bool is_too_long = left == 0 && weir_rudp_message_overhead(&frame) > room_of(b);
-    if (is_torn || is_too_long || (length == 0 && left > 0)) {
+    if (is_torn || (length == 0 && left > 0)) {
         return false;
     }
     if (message->guarantee == WEIR_RUDP_DELIVERY) {
@@ -436,17 +437,20 @@ static uint32_t build_packet(struct weir_rudp_conn *conn, uint8_t *p, size_t cap
         return 0;
     }
     begin(&b, conn, p, cap);
+    /* Control frames first: they are short, and the ranges of an ACK take what room there is. */
+    if (b.packet != NULL) {
+        put_control(&b);
+    }
     if (is_ack || awake->ack_pending > 0) {
         put_ack(&b);
     }
     if (b.packet != NULL) {
-        put_control(&b);
         if (is_data) {
             put_messages(&b);
         }
         if (awake->is_ping_wanted) {
             awake->is_ping_wanted = false;
-            if (!b.is_eliciting) {
+            if (!b.is_eliciting && room_of(&b) > 0) {
                 *b.at++ = WEIR_RUDP_FRAME_PING;
                 b.is_eliciting = true;
             }

@@ -137,6 +137,9 @@ void weir_rudp_mtu_on_probe_lost(struct weir_rudp_conn *conn)
 {
     struct mtu_search *mtu = &conn->awake->mtu;
     mtu->is_in_flight = false;
+    if (mtu->probe_bytes == 0) {
+        return; /* of a search that was given up since */
+    }
     if (++mtu->failures < MTU_FAILURES) {
         return; /* the same size again: it may have been ordinary loss */
     }

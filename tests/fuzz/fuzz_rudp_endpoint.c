@@ -113,7 +113,9 @@ static void transmit(struct fuzz *f, struct node *node, const struct weir_transm
         memcpy(datagram.bytes, out->data + at, datagram.length);
         node->sent[datagram.to] += datagram.length;
         f->activity++;
-        remember(f, &datagram);
+        if (datagram.to == SERVER_ADDRESS || datagram.to == f->client_address) {
+            remember(f, &datagram);
+        }
         if (f->wire_count < WIRE_MAX && !f->is_dead) {
             f->wire[f->wire_count++] = datagram;
         }

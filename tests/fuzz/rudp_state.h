@@ -26,7 +26,7 @@ enum {
     FRAMES_MAX = 4, /* in a batch from a driver with frames of its own */
     EVENTS_MAX = 4096,
     ROUNDS_MAX = 64,
-    IDLE_WAKES_MAX = 2000,
+    IDLE_WAKES_MAX = 6000,
     FINAL_STEPS_MAX = 20000,
     AMPLIFICATION = 3
 };

@@ -525,13 +525,16 @@ static struct weir_rudp_message_frame check_message(const char *text,
                                                     struct weir_rudp_message_ids *ids)
 {
     uint8_t bytes[128];
-    struct golden golden = hex(text);
+    static struct golden golden; /* what is returned borrows from it */
+    golden = hex(text);
     struct weir_rudp_message_ids before = *ids;
     assert_int_equal(weir_rudp_message_overhead(message) + message->data.length, golden.length);
     assert_int_equal(weir_rudp_encode_message(bytes, message, &before) - bytes, golden.length);
     assert_memory_equal(bytes, golden.bytes, golden.length);
     struct weir_rudp_frame frame = decode_frame(&golden, ids);
-    assert_memory_equal(ids, &before, sizeof(before));
+    assert_true(ids->is_known == before.is_known && ids->was_delivery == before.was_delivery);
+    assert_true(ids->channel == before.channel && ids->mid == before.mid);
+    assert_true(ids->dseq == before.dseq);
     assert_int_equal(frame.type, WEIR_RUDP_FRAME_MESSAGE);
     assert_int_equal(frame.message.guarantee, message->guarantee);
     assert_int_equal(frame.message.channel, message->channel);
