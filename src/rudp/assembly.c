@@ -2,10 +2,9 @@
 /*
  * assembly.c - fragmented messages coming in: each byte is copied once, to its final place.
  *
- * Bounds: messages together at most twice the receive window of a connection; those without the
- * delivery guarantee at most ASSEMBLIES_LOOSE at once, the oldest gives way. A quarter of the
- * endpoint's assembly store is kept for messages whose turn it is, so that what is early cannot
- * starve what is due.
+ * Bounds: delivery messages at most twice the receive window of a connection; the others at most the
+ * window and ASSEMBLIES_LOOSE at once, the oldest gives way. A quarter of the endpoint's assembly
+ * store is kept for messages whose turn it is, so that what is early cannot starve what is due.
  */
 #include <string.h>
 
@@ -48,8 +47,9 @@ void weir_rudp_assembly_unlink(struct awake *awake, struct assembly *assembly)
         link = &(*link)->next;
     }
     *link = assembly->next;
-    awake->assembly_bytes -= assembly->length;
-    awake->loose_assemblies -= assembly->guarantee < WEIR_RUDP_DELIVERY;
+    bool is_loose = assembly->guarantee < WEIR_RUDP_DELIVERY;
+    *(is_loose ? &awake->loose_bytes : &awake->assembly_bytes) -= assembly->length;
+    awake->loose_assemblies -= is_loose;
 }
 
 void weir_rudp_assembly_free(struct weir_rudp *ep, struct assembly *assembly)
@@ -66,8 +66,8 @@ void weir_rudp_assembly_free(struct weir_rudp *ep, struct assembly *assembly)
     weir_pool_give(&ep->assemblies, assembly);
 }
 
-/* The one that has waited longest is last on the list. */
-static void drop_oldest_loose(struct weir_rudp_conn *conn)
+/* The one that has waited longest is last on the list. false: there is none. */
+static bool drop_oldest_loose(struct weir_rudp_conn *conn)
 {
     struct assembly *oldest = NULL;
     for (struct assembly *each = conn->awake->assemblies; each != NULL; each = each->next) {
@@ -75,20 +75,45 @@ static void drop_oldest_loose(struct weir_rudp_conn *conn)
             oldest = each;
         }
     }
-    WEIR_ASSERT(oldest != NULL);
+    if (oldest == NULL) {
+        return false;
+    }
     weir_rudp_assembly_unlink(conn->awake, oldest);
     weir_rudp_assembly_free(conn->endpoint, oldest);
     weir_rudp_count_drop(conn->endpoint, WEIR_RUDP_DROP_NO_ROOM);
+    return true;
 }
 
-static bool has_room(const struct weir_rudp_conn *conn, uint64_t length, bool is_head)
+static bool store_has_room(const struct weir_rudp *ep, uint64_t length, bool is_head)
 {
-    const struct weir_rudp *ep = conn->endpoint;
     size_t budget = ep->config.assembly_bytes;
     size_t allowed = is_head ? budget : budget - budget / 4;
+    return weir_store_used_bytes(ep->assembly_store) + weir_store_block_bytes(length) <= allowed;
+}
+
+static bool make_room(struct weir_rudp_conn *conn, const struct weir_rudp_message_frame *frame,
+                      bool is_head)
+{
+    const struct weir_rudp *ep = conn->endpoint;
+    const struct awake *awake = conn->awake;
     uint64_t window = ep->config.receive_window_bytes;
-    return conn->awake->assembly_bytes + length <= 2 * window &&
-           weir_store_used_bytes(ep->assembly_store) + weir_store_block_bytes(length) <= allowed;
+    if (frame->guarantee >= WEIR_RUDP_DELIVERY) {
+        if (awake->assembly_bytes + frame->total > 2 * window) {
+            return false;
+        }
+    } else {
+        while (awake->loose_assemblies >= ASSEMBLIES_LOOSE ||
+               (awake->loose_bytes > 0 && awake->loose_bytes + frame->total > window)) {
+            (void)drop_oldest_loose(conn);
+        }
+    }
+    /* What may be lost gives way to what may not. */
+    while (!store_has_room(ep, frame->total, is_head)) {
+        if (frame->guarantee < WEIR_RUDP_DELIVERY || !drop_oldest_loose(conn)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
@@ -98,10 +123,7 @@ struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
     struct weir_rudp *ep = conn->endpoint;
     struct awake *awake = conn->awake;
     bool is_loose = frame->guarantee < WEIR_RUDP_DELIVERY;
-    if (is_loose && awake->loose_assemblies >= ASSEMBLIES_LOOSE) {
-        drop_oldest_loose(conn);
-    }
-    if (!has_room(conn, frame->total, is_head)) {
+    if (!make_room(conn, frame, is_head)) {
         return NULL;
     }
     struct assembly *assembly = weir_pool_take(&ep->assemblies);
@@ -123,7 +145,7 @@ struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
                          INLINE_RANGES);
     assembly->next = awake->assemblies;
     awake->assemblies = assembly;
-    awake->assembly_bytes += assembly->length;
+    *(is_loose ? &awake->loose_bytes : &awake->assembly_bytes) += assembly->length;
     awake->loose_assemblies += is_loose;
     ep->held_bytes += assembly->length;
     ep->stats.held_bytes_peak = weir_max_u64(ep->stats.held_bytes_peak, ep->held_bytes);

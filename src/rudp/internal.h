@@ -210,7 +210,7 @@ struct awake {
     uint32_t ack_pending;
     bool is_ack_now;
     struct assembly *assemblies;
-    uint64_t assembly_bytes;
+    uint64_t assembly_bytes, loose_bytes;  /* of delivery messages, of the others */
     uint32_t held_count, loose_assemblies; /* loose: order and none */
     uint64_t held_bytes;
     bool is_credit_wanted, is_ping_wanted, is_close_wanted, is_ecn_off;
