@@ -20,7 +20,6 @@ enum {
 /* Lent to every connection that it is sent on. */
 struct line {
     struct weir_parcel parcel;
-    unsigned sends; /* whose PARCEL_DONE is still to come */
     uint8_t text[TEXT_BYTES];
 };
 
@@ -40,7 +39,7 @@ static void must(enum weir_status status, const char *what)
 
 static void on_line_done(struct line *line)
 {
-    if (--line->sends == 0) {
+    if (line->parcel.references == 0) {
         free(line);
     }
 }
@@ -54,12 +53,9 @@ static void tell(struct chat *chat, const struct weir_rudp_conn *from, struct we
     memcpy(line->text, text.data, text.length); /* fits: message_bytes_max is TEXT_BYTES */
     line->parcel =
         (struct weir_parcel){.data = line->text, .length = (uint32_t)text.length, .user = line};
-    line->sends = 1; /* this function's own */
     for (unsigned i = 0; i < chat->count; i++) {
         struct weir_rudp_conn *to = chat->members[i];
-        if (to != from && weir_rudp_send_parcel(to, &how, &line->parcel) == WEIR_OK) {
-            line->sends++;
-        } else if (to != from) {
+        if (to != from && weir_rudp_send_parcel(to, &how, &line->parcel) != WEIR_OK) {
             weir_rudp_abort(to, 1, "too slow");
         }
     }

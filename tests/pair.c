@@ -11,7 +11,7 @@
 static void must(bool condition, const char *what)
 {
     if (!condition) {
-        fprintf(stderr, "pair: %s\n", what);
+        (void)fprintf(stderr, "pair: %s\n", what);
         abort();
     }
 }

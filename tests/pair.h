@@ -40,7 +40,7 @@ struct pair {
         uint8_t *tx_buffer;
         uint64_t transmits_sent;
         uint16_t mtu_bytes_max; /* no datagram may be longer */
-    } hosts[2]; /* 0: client, 1: server */
+    } hosts[2];                 /* 0: client, 1: server */
 
     void (*on_event)(struct pair *pair, struct pair_host *host, struct weir_rudp_event *event);
     void *user;

@@ -206,6 +206,7 @@ static inline void assert_numbers(const struct log *log, const uint32_t *numbers
 }
 
 /* Hands bytes to host as a datagram from remote, and looks at what comes of it. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the engine may write to a packet */
 static inline void inject(unsigned host, const struct weir_addr *remote, uint8_t *bytes,
                           size_t length)
 {

@@ -6,9 +6,8 @@
  * Owned by: the application allocates (static, pool, heap) and frees; weir counts references.
  * Order: fill in data and length, set references to 0, send it any number of times. Each send that
  * returns WEIR_OK takes one reference and ends with one WEIR_..._PARCEL_DONE event of that
- * connection. The bytes must stay unchanged until the count is back at 0, the struct until the last
- * of those events has been pulled: the count falls when a send ends, perhaps before its event is
- * pulled. So who frees parcels counts the events, not the references.
+ * connection, which gives it back when it is pulled. The bytes and the struct must stay unchanged
+ * until the count is 0 again: then no connection and no event names the parcel any more.
  */
 #ifndef WEIR_PARCEL_H
 #define WEIR_PARCEL_H

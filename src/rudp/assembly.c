@@ -2,9 +2,10 @@
 /*
  * assembly.c - fragmented messages coming in: each byte is copied once, to its final place.
  *
- * Bounds: delivery messages at most twice the receive window of a connection; the others at most the
- * window and ASSEMBLIES_LOOSE at once, the oldest gives way. A quarter of the endpoint's assembly
- * store is kept for messages whose turn it is, so that what is early cannot starve what is due.
+ * Bounds: delivery messages at most twice the receive window of a connection; the others at most
+ * the window and ASSEMBLIES_LOOSE at once, the oldest gives way. A quarter of the endpoint's
+ * assembly store is kept for messages whose turn it is, so that what is early cannot starve what is
+ * due.
  */
 #include <string.h>
 

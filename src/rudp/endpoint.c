@@ -101,7 +101,7 @@ void weir_rudp_wake_starved(struct weir_rudp *ep)
 {
     struct weir_rudp_conn *conn;
     while ((conn = weir_rudp_fifo_take(ep, &ep->starved)) != NULL) {
-        if (conn->is_writable_wanted) {
+        if (conn->is_writable_wanted && conn->state < STATE_CLOSING) {
             conn->is_writable_wanted = false;
             weir_rudp_conn_pend(conn, PENDING_WRITABLE);
         }
@@ -345,6 +345,7 @@ void weir_rudp_conn_end(struct weir_rudp_conn *conn, enum weir_rudp_close_cause 
         return;
     }
     conn->end_cause = (uint8_t)cause;
+    conn->is_writable_wanted = false;
     if (conn->awake != NULL || weir_rudp_conn_wake(conn)) {
         /* What was said before stays, unless it ends for another reason than was meant. */
         if (conn->awake->cause != cause) {

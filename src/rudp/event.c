@@ -17,6 +17,7 @@ static bool parcel_event(struct weir_rudp *ep, struct weir_rudp_event *event)
     event->type = WEIR_RUDP_EVENT_PARCEL_DONE;
     event->conn = message->conn;
     event->parcel.parcel = message->parcel;
+    message->parcel->references--; /* here, so that at 0 no event names it any more */
     event->parcel.outcome = (enum weir_outcome)message->outcome;
     weir_rudp_message_free(ep, message);
     return true;

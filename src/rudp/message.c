@@ -151,7 +151,6 @@ void weir_rudp_message_done(struct message *message, enum weir_outcome outcome)
         weir_rudp_message_free(ep, message);
         return;
     }
-    message->parcel->references--;
     message->outcome = (uint8_t)outcome;
     message->next = NULL;
     if (ep->done_first == NULL) {

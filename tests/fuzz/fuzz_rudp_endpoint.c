@@ -178,6 +178,10 @@ static void deliver(struct fuzz *f, struct node *node, const struct datagram *da
 {
     uint8_t *old[FRAMES_MAX];
     memcpy(old, node->frames, sizeof(old));
+    if (node == &f->nodes[CLIENT]) {
+        /* However it came there, whoever is at that address can answer what it says. */
+        f->nodes[SERVER].is_proved[f->client_address] = true;
+    }
     struct weir_mut_span room = weir_slide_room(node->slide);
     size_t used = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -465,7 +469,7 @@ static struct weir_rudp_send take_send(struct fuzz *f)
                                  .guarantee = (enum weir_rudp_guarantee)(bits % 4),
                                  .priority = (enum weir_rudp_priority)((bits >> 2 & 3) - 1)};
     if ((bits & 0x80) != 0) {
-        how.deadline = f->now + (more >> 3) * 10 * WEIR_MSEC;
+        how.deadline = f->now + (weir_nsec)(more >> 3) * 10 * WEIR_MSEC;
     }
     return how;
 }

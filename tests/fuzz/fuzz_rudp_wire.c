@@ -173,7 +173,7 @@ static void again_control(const struct weir_rudp_frame *a)
     struct weir_rudp_frame b;
     struct weir_rudp_ack_frame ack;
     struct weir_rudp_message_ids ids = {0};
-    const uint8_t *end = again;
+    const uint8_t *end;
     if (a->type == WEIR_RUDP_FRAME_CREDIT) {
         end = weir_rudp_encode_credit(again, a->credit);
     } else if (a->type == WEIR_RUDP_FRAME_CLOSE) {

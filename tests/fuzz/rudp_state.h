@@ -185,7 +185,7 @@ static void check_node(const struct node *node)
     MUST(ep->stateless_count <= STATELESS_MAX);
     MUST(weir_store_used_bytes(ep->send_store) <= ep->config.send_bytes);
     MUST(weir_store_used_bytes(ep->assembly_store) <= ep->config.assembly_bytes);
-    for (uint8_t i = 0; i < ADDRESSES; i++) {
+    for (uint32_t i = 0; i < ADDRESSES; i++) {
         MUST(node->is_proved[i] || node->sent[i] <= AMPLIFICATION * node->received[i]);
     }
 }

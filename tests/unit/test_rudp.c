@@ -485,7 +485,7 @@ static void rebinding_is_followed(void **state)
     close_case();
 }
 
-/* Packets with a wrong source address: the one there proves nothing, and is sent next to nothing. */
+/* Packets with a wrong source address: who is there proves nothing and is sent next to nothing. */
 static void spoofed_address_is_not_believed(void **state)
 {
     (void)state;

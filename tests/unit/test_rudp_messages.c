@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_rudp_messages.c - what RUDP does with messages, in virtual time: guarantees, sets, deadlines,
- * parcels, priorities, windows, and no allocation on the way.
+ * test_rudp_messages.c - what RUDP does with messages, in virtual time: guarantees, sets,
+ * deadlines, parcels, priorities, windows, and no allocation on the way.
  */
 #include "rudp_case.h"
 
@@ -11,7 +11,7 @@ static const struct weir_rudp_send delivery = {.guarantee = WEIR_RUDP_DELIVERY};
 
 /* --- allocations (the linker sends the program's calls here) ---------------------------------- */
 
-/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+/* NOLINTBEGIN: the linker makes the names */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
@@ -47,7 +47,7 @@ void __wrap_free(void *old)
     __real_free(old);
 }
 
-/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+/* NOLINTEND */
 
 static void exchange_allocates_nothing(void **state)
 {
