@@ -19,6 +19,7 @@
 
 enum {
     ATTEMPT_SHIFT_MAX = 4,
+    RETRIES_MAX = 4,
     FEISTEL_ROUNDS = 4
 };
 
@@ -325,7 +326,6 @@ static void on_retry(struct weir_rudp_conn *conn, struct weir_span bytes)
 {
     struct weir_span cookie;
     struct awake *awake = conn->awake;
-    /* One cookie an attempt: a forger cannot make us send more than the timer would. */
     if (conn->state != STATE_CONNECTING || !weir_rudp_decode_retry(bytes, &cookie) ||
         (awake->cookie_bytes == cookie.length &&
          memcmp(awake->cookie, cookie.data, cookie.length) == 0)) {
@@ -333,8 +333,13 @@ static void on_retry(struct weir_rudp_conn *conn, struct weir_span bytes)
     }
     memcpy(awake->cookie, cookie.data, cookie.length);
     awake->cookie_bytes = (uint8_t)cookie.length;
-    awake->is_handshake_wanted = true;
-    awake->attempts = 0;
+    /* The first few are answered at once; who forges more of them only makes the timer's INIT carry
+     * a wrong cookie. */
+    if (awake->retries < RETRIES_MAX) {
+        awake->retries++;
+        awake->is_handshake_wanted = true;
+        awake->attempts = 0;
+    }
     weir_rudp_conn_ready(conn);
 }
 

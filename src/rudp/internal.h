@@ -226,7 +226,7 @@ struct awake {
     /* handshake.c and closing */
     uint8_t cookie[WEIR_RUDP_COOKIE_BYTES_MAX];
     uint8_t cookie_bytes;
-    uint8_t attempts;
+    uint8_t attempts, retries;
     bool is_handshake_wanted;
     weir_nsec attempt_at, deadline;
     enum weir_rudp_close_cause cause;
