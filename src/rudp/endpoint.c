@@ -222,7 +222,7 @@ bool weir_rudp_conn_is_quiet(const struct weir_rudp_conn *conn)
            awake->assemblies == NULL && awake->ack_pending == 0 && !awake->is_candidate_set &&
            !awake->is_close_wanted && !awake->is_credit_wanted && !awake->is_ping_wanted &&
            !awake->is_response_wanted && conn->pending == 0 && !conn->is_writable_wanted &&
-           conn->endpoint->cursor.conn != conn;
+           !conn->is_close_asked && conn->endpoint->cursor.conn != conn;
 }
 
 void weir_rudp_conn_sleep(struct weir_rudp_conn *conn)
@@ -361,6 +361,7 @@ void weir_rudp_conn_end(struct weir_rudp_conn *conn, enum weir_rudp_close_cause 
     if (conn->awake != NULL) {
         conn->awake->attempt_at = WEIR_NEVER;
         conn->awake->is_close_wanted = false;
+        conn->awake->is_handshake_wanted = false;
         if (conn->state == STATE_CLOSING) {
             conn->awake->deadline = WEIR_NEVER;
         }

@@ -132,8 +132,6 @@ static void begin_data(struct weir_rudp *ep, const struct weir_packet *packet)
     uint64_t number = widen_number(conn, weir_load32(packet->data + WEIR_RUDP_HEADER_BYTES));
     if (is_duplicate(conn, number)) {
         weir_rudp_count_drop(ep, WEIR_RUDP_DROP_DUPLICATE);
-        conn->awake->is_ack_now = true; /* perhaps our acknowledgement was lost */
-        weir_rudp_conn_ready(conn);
         return;
     }
     if (conn->state == STATE_ACCEPTED) {
@@ -201,7 +199,8 @@ static bool enter_number(struct weir_rudp_conn *conn, uint64_t number)
     bool is_in_order = number == weir_max_u64(conn->largest_received, FIRST_NUMBER);
     if (weir_ranges_add(&awake->received, number, number, &added) == WEIR_ERR_FULL) {
         /* Forget the oldest range: its packets have long been acknowledged. */
-        weir_ranges_remove_below(&awake->received, awake->received.items[0].last + 1);
+        awake->duplicate_floor = awake->received.items[0].last + 1;
+        weir_ranges_remove_below(&awake->received, awake->duplicate_floor);
         if (weir_ranges_add(&awake->received, number, number, &added) != WEIR_OK) {
             return false;
         }

@@ -379,7 +379,9 @@ static bool may_send_data(struct weir_rudp_conn *conn, weir_nsec now)
     if (is_held_back(awake, now) || awake->in_flight_bytes >= awake->cc.window_bytes) {
         return false;
     }
-    return weir_pacer_allowance(&awake->pacer, now, awake->cc.pacing_rate) >= conn->mtu_bytes;
+    /* A datagram larger than a burst may leave when a burst may. */
+    return weir_pacer_allowance(&awake->pacer, now, awake->cc.pacing_rate) >=
+           weir_min_u64(conn->mtu_bytes, awake->pacer.burst_min_bytes);
 }
 
 static void begin(struct builder *b, struct weir_rudp_conn *conn, uint8_t *p, size_t cap)

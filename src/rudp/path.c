@@ -56,7 +56,7 @@ static bool is_same_host(const struct weir_addr *a, const struct weir_addr *b)
 void weir_rudp_path_on_response(struct weir_rudp_conn *conn, uint64_t data)
 {
     struct awake *awake = conn->awake;
-    if (!awake->is_candidate_set || data != awake->challenge) {
+    if (conn->state != STATE_OPEN || !awake->is_candidate_set || data != awake->challenge) {
         return;
     }
     bool is_rebinding = is_same_host(&awake->candidate.remote, &conn->path.remote);

@@ -306,15 +306,24 @@ static enum received receive_fragment(struct weir_rudp_conn *conn, const struct 
     if (!weir_reassembly_is_complete(&assembly->reassembly)) {
         return RECEIVED_NOTHING;
     }
-    weir_rudp_assembly_unlink(conn->awake, assembly);
+    if (!arrival->is_delivery) {
+        weir_rudp_assembly_unlink(conn->awake, assembly);
+        if (frame->guarantee == WEIR_RUDP_ORDER &&
+            !weir_rudp_channel_mark_order(arrival->channel, arrival->mid)) {
+            weir_rudp_assembly_free(ep, assembly);
+            return RECEIVED_NOTHING; /* all its fragments came twice */
+        }
+    }
     enum received received =
         receive_whole(conn, arrival, weir_span_of(assembly->reassembly.buffer, assembly->length),
                       assembly, event);
-    if (received == RECEIVED_REFUSED) {
-        /* The bytes stay charged until the fragments come again, so give the charge back. */
-        if (arrival->is_delivery) {
-            conn->receive_charged -= assembly->length + (uint64_t)MESSAGE_COST_BYTES;
+    if (arrival->is_delivery) {
+        /* Refused, it stays as it is, complete: the fragments before have been acknowledged and do
+         * not come again, but the packet of the last one does. */
+        if (received != RECEIVED_REFUSED) {
+            weir_rudp_assembly_unlink(conn->awake, assembly);
         }
+    } else if (received == RECEIVED_REFUSED) {
         weir_rudp_assembly_free(ep, assembly);
     }
     return received;
