@@ -111,7 +111,8 @@ struct weir_rudp_config {
                                    smaller of both ends, in whole ms; 0: never */
     weir_nsec dead_timeout;    /* closed when probes stay unanswered for this long; default 10 s,
                                    more than 0 */
-    weir_nsec heartbeat;       /* a ping after this much silence; default 10 s, 0: never */
+    weir_nsec heartbeat;       /* a ping after this much silence, or a third of idle_timeout
+                                    if that is less; default 10 s, 0: never */
     uint16_t mtu_bytes_min;    /* datagram that every path is taken to carry; default and least
                                    1,200 */
     uint16_t mtu_bytes_max;    /* MTU discovery looks no further; default 1,472, at least
@@ -253,7 +254,8 @@ struct weir_rudp_send {
 
 /* Queues a copy of data (NULL is fine for length 0). When it fails nothing was queued:
  * WEIR_ERR_FULL: send_queue_bytes, send_bytes or awake_max is reached; WRITABLE follows.
- * WEIR_ERR_TOO_LARGE: over the peer's message_bytes_max (16 MiB as long as that is not known).
+ * WEIR_ERR_TOO_LARGE: over the peer's message_bytes_max (16 MiB as long as that is not known), or a
+ * copy that send_bytes could never hold.
  * WEIR_ERR_INVALID: no such channel at both ends, no such guarantee or priority.
  * WEIR_ERR_CLOSED: closing, closed, or a request that is not accepted yet. */
 WEIR_API enum weir_status weir_rudp_send(struct weir_rudp_conn *conn,

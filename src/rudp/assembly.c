@@ -2,10 +2,11 @@
 /*
  * assembly.c - fragmented messages coming in: each byte is copied once, to its final place.
  *
- * Bounds: delivery messages at most twice the receive window of a connection; the others at most
- * the window and ASSEMBLIES_LOOSE at once, the oldest gives way. A quarter of the endpoint's
- * assembly store is kept for messages whose turn it is, so that what is early cannot starve what is
- * due.
+ * Bounds of a connection: delivery messages the receive window, which is charged as they begin, and
+ * ASSEMBLIES_EARLY before their turn; the others the window's bytes and ASSEMBLIES_LOOSE at once.
+ * Of all connections together: a quarter of the store and an eighth of the pool are kept for
+ * delivery messages whose turn it is, so that what is early cannot starve what is due. What may be
+ * lost gives way, the oldest first, whosever it is.
  */
 #include <string.h>
 
@@ -13,13 +14,16 @@
 
 enum {
     ASSEMBLIES_LOOSE = 8,
+    ASSEMBLIES_EARLY = 256,
     INLINE_RANGES = 4
 };
 
 static bool is_same(const struct assembly *assembly, const struct weir_rudp_message_frame *frame,
                     uint64_t mid)
 {
-    return assembly->mid == mid && assembly->channel == frame->channel;
+    /* Those without a guarantee are numbered apart. */
+    return assembly->mid == mid && assembly->channel == frame->channel &&
+           (assembly->guarantee == WEIR_RUDP_NONE) == (frame->guarantee == WEIR_RUDP_NONE);
 }
 
 struct assembly *weir_rudp_assembly_find(struct awake *awake,
@@ -48,9 +52,12 @@ void weir_rudp_assembly_unlink(struct awake *awake, struct assembly *assembly)
         link = &(*link)->next;
     }
     *link = assembly->next;
-    bool is_loose = assembly->guarantee < WEIR_RUDP_DELIVERY;
-    *(is_loose ? &awake->loose_bytes : &awake->assembly_bytes) -= assembly->length;
-    awake->loose_assemblies -= is_loose;
+    awake->assemblies_count--;
+    if (assembly->guarantee < WEIR_RUDP_DELIVERY) {
+        weir_list_remove(&awake->conn->endpoint->loose, &assembly->loose);
+        awake->loose_bytes -= assembly->length;
+        awake->loose_assemblies--;
+    }
 }
 
 void weir_rudp_assembly_free(struct weir_rudp *ep, struct assembly *assembly)
@@ -67,29 +74,33 @@ void weir_rudp_assembly_free(struct weir_rudp *ep, struct assembly *assembly)
     weir_pool_give(&ep->assemblies, assembly);
 }
 
-/* The one that has waited longest is last on the list. false: there is none. */
-static bool drop_oldest_loose(struct weir_rudp_conn *conn)
+static void give_up(struct assembly *assembly)
 {
-    struct assembly *oldest = NULL;
-    for (struct assembly *each = conn->awake->assemblies; each != NULL; each = each->next) {
-        if (each->guarantee < WEIR_RUDP_DELIVERY) {
-            oldest = each;
-        }
-    }
-    if (oldest == NULL) {
-        return false;
-    }
-    weir_rudp_assembly_unlink(conn->awake, oldest);
-    weir_rudp_assembly_free(conn->endpoint, oldest);
+    struct weir_rudp_conn *conn = assembly->conn;
+    weir_rudp_assembly_unlink(conn->awake, assembly);
+    weir_rudp_assembly_free(conn->endpoint, assembly);
     weir_rudp_count_drop(conn->endpoint, WEIR_RUDP_DROP_NO_ROOM);
-    return true;
+    weir_rudp_conn_ready(conn); /* it may be quiet now */
 }
 
-static bool store_has_room(const struct weir_rudp *ep, uint64_t length, bool is_head)
+/* The connection's own that was touched longest ago is last on its list. */
+static void give_up_own(struct weir_rudp_conn *conn)
+{
+    struct assembly *last = NULL;
+    for (struct assembly *each = conn->awake->assemblies; each != NULL; each = each->next) {
+        last = each->guarantee < WEIR_RUDP_DELIVERY ? each : last;
+    }
+    WEIR_ASSERT(last != NULL);
+    give_up(last);
+}
+
+static bool has_room(const struct weir_rudp *ep, uint64_t length, bool is_head)
 {
     size_t budget = ep->config.assembly_bytes;
     size_t allowed = is_head ? budget : budget - budget / 4;
-    return weir_store_used_bytes(ep->assembly_store) + weir_store_block_bytes(length) <= allowed;
+    uint32_t kept = is_head ? 0 : ep->config.held_max / 8;
+    return weir_store_used_bytes(ep->assembly_store) + weir_store_block_bytes(length) <= allowed &&
+           weir_pool_left(&ep->assemblies) > kept;
 }
 
 static bool make_room(struct weir_rudp_conn *conn, const struct weir_rudp_message_frame *frame,
@@ -98,21 +109,20 @@ static bool make_room(struct weir_rudp_conn *conn, const struct weir_rudp_messag
     const struct weir_rudp *ep = conn->endpoint;
     const struct awake *awake = conn->awake;
     uint64_t window = ep->config.receive_window_bytes;
-    if (frame->guarantee >= WEIR_RUDP_DELIVERY) {
-        if (awake->assembly_bytes + frame->total > 2 * window) {
-            return false;
-        }
-    } else {
+    if (frame->guarantee < WEIR_RUDP_DELIVERY) {
         while (awake->loose_assemblies >= ASSEMBLIES_LOOSE ||
                (awake->loose_bytes > 0 && awake->loose_bytes + frame->total > window)) {
-            (void)drop_oldest_loose(conn);
+            give_up_own(conn);
         }
+    } else if (!is_head && awake->assemblies_count >= ASSEMBLIES_EARLY) {
+        return false;
     }
-    /* What may be lost gives way to what may not. */
-    while (!store_has_room(ep, frame->total, is_head)) {
-        if (frame->guarantee < WEIR_RUDP_DELIVERY || !drop_oldest_loose(conn)) {
+    while (!has_room(ep, frame->total, is_head)) {
+        struct weir_link *oldest = weir_list_first(&ep->loose);
+        if (oldest == NULL) {
             return false;
         }
+        give_up(WEIR_CONTAINER(oldest, struct assembly, loose));
     }
     return true;
 }
@@ -137,6 +147,7 @@ struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
         return NULL;
     }
     memset(assembly, 0, sizeof(*assembly));
+    assembly->conn = conn;
     assembly->mid = mid;
     assembly->length = (uint32_t)frame->total;
     assembly->gaps_max = INLINE_RANGES;
@@ -146,8 +157,12 @@ struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
                          INLINE_RANGES);
     assembly->next = awake->assemblies;
     awake->assemblies = assembly;
-    *(is_loose ? &awake->loose_bytes : &awake->assembly_bytes) += assembly->length;
-    awake->loose_assemblies += is_loose;
+    awake->assemblies_count++;
+    if (is_loose) {
+        weir_list_append(&ep->loose, &assembly->loose);
+        awake->loose_bytes += assembly->length;
+        awake->loose_assemblies++;
+    }
     ep->held_bytes += assembly->length;
     ep->stats.held_bytes_peak = weir_max_u64(ep->stats.held_bytes_peak, ep->held_bytes);
     return assembly;
@@ -174,15 +189,15 @@ static bool grow_ranges(struct weir_rudp *ep, struct assembly *assembly)
 }
 
 enum weir_status weir_rudp_assembly_add(struct weir_rudp *ep, struct assembly *assembly,
-                                        const struct weir_rudp_message_frame *frame,
-                                        uint64_t *added)
+                                        const struct weir_rudp_message_frame *frame)
 {
+    uint64_t added;
     if (frame->total != assembly->length || frame->guarantee != assembly->guarantee) {
         return WEIR_ERR_INVALID;
     }
     for (;;) {
         enum weir_status status =
-            weir_reassembly_add(&assembly->reassembly, frame->offset, frame->data, added);
+            weir_reassembly_add(&assembly->reassembly, frame->offset, frame->data, &added);
         if (status != WEIR_ERR_FULL || !grow_ranges(ep, assembly)) {
             return status;
         }

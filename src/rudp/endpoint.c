@@ -219,16 +219,18 @@ bool weir_rudp_conn_is_quiet(const struct weir_rudp_conn *conn)
     const struct awake *awake = conn->awake;
     return conn->state == STATE_OPEN && awake->in_flight_packets == 0 &&
            weir_rudp_send_is_empty(awake) && awake->writing == NULL && awake->held_count == 0 &&
-           awake->assemblies == NULL && awake->ack_pending == 0 && !awake->is_candidate_set &&
-           !awake->is_close_wanted && !awake->is_credit_wanted && !awake->is_ping_wanted &&
-           !awake->is_response_wanted && conn->pending == 0 && !conn->is_writable_wanted &&
-           !conn->is_close_asked && conn->endpoint->cursor.conn != conn;
+           awake->assemblies_count == awake->loose_assemblies && awake->ack_pending == 0 &&
+           !awake->is_candidate_set && !awake->is_close_wanted && !awake->is_credit_wanted &&
+           !awake->is_ping_wanted && !awake->is_response_wanted && conn->pending == 0 &&
+           !conn->is_writable_wanted && !conn->is_close_asked &&
+           conn->endpoint->cursor.conn != conn;
 }
 
 void weir_rudp_conn_sleep(struct weir_rudp_conn *conn)
 {
     struct weir_rudp *ep = conn->endpoint;
     struct awake *awake = conn->awake;
+    weir_rudp_receive_drop_all(conn); /* what may be lost and stayed incomplete */
     weir_rudp_loss_drop_all(conn);
     weir_rudp_send_close_page(awake);
     if (awake->rtt.has_sample) {
@@ -288,6 +290,7 @@ bool weir_rudp_conn_wake(struct weir_rudp_conn *conn)
     awake->conn = conn;
     conn->awake = awake;
     weir_list_append(&ep->awake, &awake->link);
+    awake->none_next = (uint32_t)weir_prng_next(&ep->prng);
     weir_rtt_init(&awake->rtt, initial_rtt);
     if (conn->rtt_smoothed != 0) {
         weir_rtt_sample(&awake->rtt, conn->rtt_smoothed, 0);

@@ -123,6 +123,8 @@ struct packet {
 /* A fragmented message coming in; its bytes are in the assembly store. */
 struct assembly {
     struct assembly *next;
+    struct weir_rudp_conn *conn;
+    struct weir_link loose; /* endpoint.loose, oldest first; of a delivery message: unused */
     uint64_t mid;
     uint32_t length, gaps_max;
     uint8_t channel, guarantee;
@@ -171,7 +173,7 @@ struct mtu_search {
 
 struct awake {
     struct weir_rudp_conn *conn;
-    struct weir_link link; /* endpoint.awake, least recently used first */
+    struct weir_link link; /* endpoint.awake, least recently woken first */
     struct weir_rtt rtt;
     struct weir_cc cc;
     struct weir_pacer pacer;
@@ -187,7 +189,7 @@ struct awake {
     uint64_t waiting_bytes;  /* on the queues, not yet sent */
     weir_nsec deadline_next; /* earliest deadline of any message here */
     weir_nsec flush_at;
-    bool is_flush_wanted;
+    uint32_t none_next; /* number of the next message without a guarantee */
 
     /* loss.c */
     struct packet *sent_first, *sent_last;
@@ -210,8 +212,8 @@ struct awake {
     uint32_t ack_pending;
     bool is_ack_now;
     struct assembly *assemblies;
-    uint64_t assembly_bytes, loose_bytes;  /* of delivery messages, of the others */
-    uint32_t held_count, loose_assemblies; /* loose: order and none */
+    uint64_t loose_bytes; /* loose: of order and none messages */
+    uint32_t held_count, assemblies_count, loose_assemblies;
     uint64_t held_bytes;
     bool is_credit_wanted, is_ping_wanted, is_close_wanted, is_ecn_off;
 
@@ -317,7 +319,8 @@ struct weir_rudp {
     struct weir_wheel *wheel;
     struct weir_pool conns, awakes, channel_blocks, packets, chunks, helds, assemblies;
     struct weir_store *send_store, *assembly_store;
-    struct weir_list awake; /* least recently used first */
+    struct weir_list awake; /* least recently woken first */
+    struct weir_list loose; /* assemblies of messages that may be lost, oldest first */
 
     struct conn_fifo ready;                 /* something to send or a timer to set */
     struct conn_fifo events;                /* pending bits set */
@@ -417,8 +420,7 @@ struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
                                          const struct weir_rudp_message_frame *frame, uint64_t mid,
                                          bool is_head);
 enum weir_status weir_rudp_assembly_add(struct weir_rudp *ep, struct assembly *assembly,
-                                        const struct weir_rudp_message_frame *frame,
-                                        uint64_t *added);
+                                        const struct weir_rudp_message_frame *frame);
 void weir_rudp_assembly_unlink(struct awake *awake, struct assembly *assembly);
 void weir_rudp_assembly_free(struct weir_rudp *ep, struct assembly *assembly);
 
@@ -435,6 +437,8 @@ uint64_t weir_rudp_message_cost(const struct message *message);
 /* It has ended: gives it back, or, for a parcel, queues the event. */
 void weir_rudp_message_done(struct message *message, enum weir_outcome outcome);
 void weir_rudp_send_close_page(struct awake *awake);
+/* The page that a message with payload copied bytes takes when it is alone in it. */
+size_t weir_rudp_message_page_bytes(size_t payload);
 
 /* --- send.c */
 void weir_rudp_send_drop_all(struct weir_rudp_conn *conn);
@@ -447,6 +451,8 @@ void weir_rudp_queue_append(struct queue *queue, struct message *message);
 /* --- output.c */
 bool weir_rudp_output_has_data(const struct awake *awake);
 bool weir_rudp_output_has_control(const struct awake *awake);
+/* Until when data waits for company: 0 not at all, WEIR_NEVER not yet said. */
+weir_nsec weir_rudp_output_flush_at(const struct awake *awake);
 
 /* --- loss.c */
 void weir_rudp_loss_on_sent(struct weir_rudp_conn *conn, struct packet *packet, uint32_t size,

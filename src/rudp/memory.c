@@ -165,6 +165,7 @@ enum weir_status weir_rudp_init(void *mem, const struct weir_rudp_config *config
     ep->wheel = weir_wheel_init(at[PART_WHEEL], config->connections_max, now);
     init_pools(ep, at);
     weir_list_init(&ep->awake);
+    weir_list_init(&ep->loose);
     ep->ready = ep->events = ep->release = ep->starved = (struct conn_fifo){LIST_END, LIST_END};
     *endpoint = ep;
     return WEIR_OK;

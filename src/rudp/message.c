@@ -24,6 +24,11 @@ static size_t message_bytes(size_t payload)
     return weir_size_align(sizeof(struct message) + payload, ALIGN);
 }
 
+size_t weir_rudp_message_page_bytes(size_t payload)
+{
+    return PAGE_HEADER + message_bytes(payload);
+}
+
 static void give_page(struct weir_rudp *ep, struct page *page)
 {
     weir_store_give(ep->send_store, page, page->size_bytes);

@@ -88,7 +88,7 @@ static void put_skip(struct builder *b, struct chunk *chunk)
     struct weir_rudp_message_frame frame = frame_of(message, 0, message->length);
     frame.is_fragment = false;
     frame.data = (struct weir_span){0};
-    frame.cost = message->is_started ? message->sent_bytes + (uint64_t)MESSAGE_COST_BYTES : 0;
+    frame.cost = message->is_started ? message->length + (uint64_t)MESSAGE_COST_BYTES : 0;
     frame.is_next = weir_rudp_message_is_next(&frame, &b->ids);
     put_frame(b, &frame);
 }
@@ -143,32 +143,25 @@ static bool put_again(struct builder *b)
     return true;
 }
 
-/* Bytes of message that the peer's window allows now. */
-static uint64_t window_for(const struct weir_rudp_conn *conn, const struct message *message)
+/* Only the beginning of a delivery message needs window: then all of it is charged, so that what
+ * has begun can always end. */
+static bool needs_window(const struct message *message)
 {
-    uint64_t left = conn->window_limit - conn->window_charged;
-    uint64_t entry = message->is_started ? 0 : MESSAGE_COST_BYTES;
-    if (message->guarantee < WEIR_RUDP_DELIVERY) {
-        return UINT32_MAX;
-    }
-    return left > entry ? left - entry : 0;
+    return message->guarantee == WEIR_RUDP_DELIVERY && !message->is_started;
 }
 
 static bool is_window_open(const struct weir_rudp_conn *conn, const struct message *message)
 {
-    uint64_t needed = weir_min_u64(message->length - message->sent_bytes, SPLIT_MIN);
-    if (message->guarantee < WEIR_RUDP_DELIVERY) {
-        return true;
-    }
-    return conn->window_limit >= conn->window_charged + (message->is_started ? 0 : 64) + needed;
+    return conn->window_limit >=
+           conn->window_charged + message->length + (uint64_t)MESSAGE_COST_BYTES;
 }
 
 static void after_first_sending(struct builder *b, struct queue *queue, struct message *message,
                                 uint32_t length)
 {
     struct weir_rudp_conn *conn = b->conn;
-    if (message->guarantee == WEIR_RUDP_DELIVERY) {
-        conn->window_charged += length + (message->is_started ? 0U : (unsigned)MESSAGE_COST_BYTES);
+    if (needs_window(message)) {
+        conn->window_charged += message->length + (uint64_t)MESSAGE_COST_BYTES;
     }
     message->is_started = true;
     message->sent_bytes += length;
@@ -212,8 +205,7 @@ static bool put_new(struct builder *b, struct queue *queue)
             return false;
         }
     }
-    uint32_t allowed = (uint32_t)weir_min_u64(left, window_for(conn, message));
-    struct weir_rudp_message_frame frame = frame_of(message, message->sent_bytes, allowed);
+    struct weir_rudp_message_frame frame = frame_of(message, message->sent_bytes, left);
     uint32_t length = fitting(b, &frame);
     /* A message that would fit into a packet of its own is not torn apart for a rest of room. */
     bool is_torn = length < left && message->sent_bytes == 0 && b->is_eliciting &&
@@ -236,11 +228,20 @@ static bool put_new(struct builder *b, struct queue *queue)
     return true;
 }
 
+/* While a message waits for window, nothing of lower priority takes any. */
 static struct queue *next_queue(const struct weir_rudp_conn *conn)
 {
+    bool is_closed = false;
     for (unsigned i = PRIORITIES; i-- > 0;) {
         struct queue *queue = &conn->awake->queues[i];
-        if (queue->first != NULL && is_window_open(conn, queue->first)) {
+        if (queue->first == NULL) {
+            continue;
+        }
+        if (!needs_window(queue->first)) {
+            return queue;
+        }
+        is_closed = is_closed || !is_window_open(conn, queue->first);
+        if (!is_closed) {
             return queue;
         }
     }
@@ -352,18 +353,23 @@ bool weir_rudp_output_has_control(const struct awake *awake)
            awake->is_ping_wanted;
 }
 
+weir_nsec weir_rudp_output_flush_at(const struct awake *awake)
+{
+    bool is_alone = awake->again_first == NULL && awake->waiting_bytes < awake->conn->mtu_bytes;
+    return is_alone && !awake->conn->is_close_asked ? awake->flush_at : 0;
+}
+
 /* Small messages may wait for company. */
 static bool is_held_back(struct awake *awake, weir_nsec now)
 {
     const struct weir_rudp_config *config = &awake->conn->endpoint->config;
-    if (config->flush_delay == 0 || awake->is_flush_wanted || awake->again_first != NULL ||
-        awake->waiting_bytes >= awake->conn->mtu_bytes || awake->conn->is_close_asked) {
+    if (config->flush_delay == 0) {
         return false;
     }
     if (awake->flush_at == WEIR_NEVER) {
         awake->flush_at = now + config->flush_delay;
     }
-    return now < awake->flush_at;
+    return now < weir_rudp_output_flush_at(awake);
 }
 
 /* May a packet with data leave now? */
@@ -597,7 +603,6 @@ static void after_data(struct weir_rudp_conn *conn)
         return;
     }
     awake->flush_at = WEIR_NEVER;
-    awake->is_flush_wanted = false;
     if (awake->in_flight_bytes < awake->cc.window_bytes) {
         weir_cc_on_app_limited(&awake->cc, awake->in_flight_bytes);
     }

@@ -29,10 +29,14 @@ void weir_rudp_receive_credit(struct weir_rudp_conn *conn)
 {
     uint64_t window = conn->endpoint->config.receive_window_bytes;
     uint64_t limit = conn->receive_consumed + window;
+    uint64_t left = conn->receive_limit - conn->receive_charged;
     if (conn->is_paused || limit <= conn->receive_limit) {
         return;
     }
-    if (limit - conn->receive_limit >= window / 4 && weir_rudp_conn_wake(conn)) {
+    /* Once nothing is on its way that would grant more later, the longest message must fit. */
+    bool is_last = conn->receive_consumed == conn->receive_charged &&
+                   left < conn->endpoint->config.message_bytes_max + (uint64_t)MESSAGE_COST_BYTES;
+    if ((is_last || limit - conn->receive_limit >= window / 4) && weir_rudp_conn_wake(conn)) {
         conn->awake->is_credit_wanted = true;
         weir_rudp_conn_ready(conn);
     }
@@ -42,6 +46,12 @@ static void consume(struct weir_rudp_conn *conn, uint64_t cost)
 {
     conn->receive_consumed += cost;
     weir_rudp_receive_credit(conn);
+}
+
+/* A message costs as much as it will have in the end, from its first bytes on. */
+static uint64_t cost_of(uint64_t length)
+{
+    return length + MESSAGE_COST_BYTES;
 }
 
 static bool charge(struct weir_rudp_conn *conn, uint64_t cost)
@@ -80,26 +90,51 @@ static void hand_out(struct weir_rudp_conn *conn, const struct arrival *arrival,
     }
     fill_event(conn, event, data, arrival->frame->channel, arrival->frame->guarantee);
     if (arrival->is_delivery) {
-        consume(conn, data.length + MESSAGE_COST_BYTES);
+        consume(conn, cost_of(data.length));
         check_held(conn, channel);
     }
 }
 
 /* --- holding ---------------------------------------------------------------------------------- */
 
-/* Sorted by set; looks from where the last one went, because retransmissions come in runs. */
-static void insert_held(struct channel *channel, struct held *held)
+enum {
+    HELD_LOOSE_MAX = 1024, /* a connection's order messages, which no window limits */
+    HELD_STEPS_MAX = 4096  /* of the search for a place; a peer that jumps about gets no further */
+};
+
+static uint64_t distance(const struct held *held, uint64_t sid)
 {
+    return held->sid > sid ? held->sid - sid : sid - held->sid;
+}
+
+/* The one behind which sid belongs, NULL for the front. Looks from the nearest of both ends and
+ * from where the last one went, because retransmissions come in runs. false: too far from all. */
+static bool find_place(const struct channel *channel, uint64_t sid, struct held **place)
+{
+    unsigned steps = HELD_STEPS_MAX;
     struct held *after = channel->held_last;
-    if (after != NULL && after->sid > held->sid) {
-        after = channel->held_finger != NULL ? channel->held_finger : after;
-        while (after->next != NULL && after->next->sid <= held->sid) {
+    if (after != NULL && after->sid > sid) {
+        if (distance(channel->held_first, sid) < distance(after, sid)) {
+            after = channel->held_first;
+        }
+        if (channel->held_finger != NULL &&
+            distance(channel->held_finger, sid) < distance(after, sid)) {
+            after = channel->held_finger;
+        }
+        while (after->next != NULL && after->next->sid <= sid && --steps > 0) {
             after = after->next;
         }
-        while (after != NULL && after->sid > held->sid) {
+        while (after != NULL && after->sid > sid && --steps > 0) {
             after = after->previous;
         }
     }
+    *place = after;
+    return steps > 0;
+}
+
+/* Sorted by set. */
+static void insert_held(struct channel *channel, struct held *held, struct held *after)
+{
     held->previous = after;
     held->next = after == NULL ? channel->held_first : after->next;
     *(held->previous == NULL ? &channel->held_first : &held->previous->next) = held;
@@ -127,19 +162,28 @@ static void free_held(struct weir_rudp *ep, struct held *held)
     weir_pool_give(&ep->helds, held);
 }
 
-enum {
-    HELD_LOOSE_MAX = 1024
-};
+/* Half of the pool is the most that one connection may have; an eighth is kept for delivery
+ * messages. */
+static bool may_hold(const struct weir_rudp_conn *conn, bool is_delivery)
+{
+    const struct weir_rudp *ep = conn->endpoint;
+    uint32_t count = conn->awake->held_count;
+    if (count > ep->config.held_max / 2) {
+        return false;
+    }
+    return is_delivery ||
+           (count < HELD_LOOSE_MAX && weir_pool_left(&ep->helds) >= ep->config.held_max / 8);
+}
 
 /* Keeps a whole message until its turn. assembly: its bytes, NULL when they are data in a packet.
- * An eighth of the pool is kept for delivery messages; the others, which no window limits, stop at
- * HELD_LOOSE_MAX a connection. */
+ * What is refused and has the delivery guarantee comes again. */
 static bool hold(struct weir_rudp_conn *conn, const struct arrival *arrival, struct weir_span data,
                  struct assembly *assembly)
 {
     struct weir_rudp *ep = conn->endpoint;
-    if (!arrival->is_delivery && (conn->awake->held_count >= HELD_LOOSE_MAX ||
-                                  weir_pool_left(&ep->helds) < ep->config.held_max / 8)) {
+    struct held *after;
+    if (!may_hold(conn, arrival->is_delivery) ||
+        !find_place(arrival->channel, arrival->sid, &after)) {
         return false;
     }
     struct held *held = weir_pool_take(&ep->helds);
@@ -159,7 +203,7 @@ static bool hold(struct weir_rudp_conn *conn, const struct arrival *arrival, str
         ep->held_bytes += held->length;
         ep->stats.held_bytes_peak = weir_max_u64(ep->stats.held_bytes_peak, ep->held_bytes);
     }
-    insert_held(arrival->channel, held);
+    insert_held(arrival->channel, held, after);
     conn->awake->held_count++;
     conn->awake->held_bytes += held->length;
     return true;
@@ -202,7 +246,7 @@ static bool release_from(struct weir_rudp_conn *conn, struct channel *channel, u
                                     : held->hold.span;
         fill_event(conn, event, data, number, held->guarantee);
         if (held->guarantee == WEIR_RUDP_DELIVERY) {
-            consume(conn, held->length + (uint64_t)MESSAGE_COST_BYTES);
+            consume(conn, cost_of(held->length));
         }
         ep->current_held = held; /* given back at the next event call */
         return true;
@@ -285,23 +329,19 @@ static enum received receive_fragment(struct weir_rudp_conn *conn, const struct 
     struct weir_rudp *ep = conn->endpoint;
     const struct weir_rudp_message_frame *frame = arrival->frame;
     struct assembly *assembly = weir_rudp_assembly_find(conn->awake, frame, arrival->mid);
-    uint64_t added;
     if (assembly == NULL) {
-        bool is_head = arrival->dseq == arrival->channel->receive_next;
+        bool is_head = arrival->is_delivery && arrival->dseq == arrival->channel->receive_next;
         assembly = weir_rudp_assembly_open(conn, frame, arrival->mid, is_head);
         if (assembly == NULL) {
             return RECEIVED_REFUSED;
         }
-        if (arrival->is_delivery && !charge(conn, MESSAGE_COST_BYTES)) {
+        if (arrival->is_delivery && !charge(conn, cost_of(frame->total))) {
             return RECEIVED_BROKEN;
         }
     }
-    enum weir_status status = weir_rudp_assembly_add(ep, assembly, frame, &added);
-    if (status == WEIR_ERR_FULL) {
-        return RECEIVED_REFUSED;
-    }
-    if (status != WEIR_OK || (arrival->is_delivery && !charge(conn, added))) {
-        return RECEIVED_BROKEN;
+    enum weir_status status = weir_rudp_assembly_add(ep, assembly, frame);
+    if (status != WEIR_OK) {
+        return status == WEIR_ERR_FULL ? RECEIVED_REFUSED : RECEIVED_BROKEN;
     }
     if (!weir_reassembly_is_complete(&assembly->reassembly)) {
         return RECEIVED_NOTHING;
@@ -340,7 +380,7 @@ static enum received receive_skip(struct weir_rudp_conn *conn, const struct arri
     }
     struct assembly *assembly = weir_rudp_assembly_find(conn->awake, arrival->frame, arrival->mid);
     if (assembly != NULL) {
-        charged = assembly->reassembly.received_bytes + MESSAGE_COST_BYTES;
+        charged = cost_of(assembly->length);
         weir_rudp_assembly_unlink(conn->awake, assembly);
         weir_rudp_assembly_free(ep, assembly);
     }
@@ -367,7 +407,7 @@ static enum received receive_delivery(struct weir_rudp_conn *conn, struct arriva
     if (frame->is_fragment) {
         return receive_fragment(conn, arrival, event);
     }
-    uint64_t cost = frame->data.length + MESSAGE_COST_BYTES;
+    uint64_t cost = cost_of(frame->data.length);
     if (!charge(conn, cost)) {
         return RECEIVED_BROKEN;
     }
@@ -420,16 +460,18 @@ enum received weir_rudp_receive_message(struct weir_rudp_conn *conn,
     }
     struct arrival arrival = {
         .channel = channel, .frame = frame, .is_delivery = frame->guarantee >= WEIR_RUDP_DELIVERY};
+    if (frame->guarantee == WEIR_RUDP_NONE) {
+        arrival.mid = frame->mid; /* of fragments; it has no place among the others */
+        return receive_loose(conn, &arrival, event);
+    }
     arrival.dseq = widen(channel->receive_next, frame->dseq);
     arrival.mid = widen(channel->mid_latest, frame->mid);
     if (frame->set_back > arrival.mid || frame->set_dback > arrival.dseq) {
         return RECEIVED_BROKEN;
     }
     arrival.sid = arrival.mid - frame->set_back;
-    arrival.barrier = frame->guarantee == WEIR_RUDP_NONE ? 0 : arrival.dseq - frame->set_dback;
-    if (frame->guarantee != WEIR_RUDP_NONE || frame->is_fragment) {
-        channel->mid_latest = weir_max_u64(channel->mid_latest, arrival.mid);
-    }
+    arrival.barrier = arrival.dseq - frame->set_dback;
+    channel->mid_latest = weir_max_u64(channel->mid_latest, arrival.mid);
     return arrival.is_delivery ? receive_delivery(conn, &arrival, event)
                                : receive_loose(conn, &arrival, event);
 }

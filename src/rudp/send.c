@@ -38,6 +38,13 @@ static enum weir_status out_of_memory(struct weir_rudp_conn *conn)
     return WEIR_ERR_FULL;
 }
 
+/* Can the memory for outgoing messages ever hold so much in one? */
+static bool fits_memory(const struct weir_rudp_conn *conn, size_t copied)
+{
+    const struct weir_rudp_config *config = &conn->endpoint->config;
+    return weir_store_block_bytes(weir_rudp_message_page_bytes(copied)) <= config->send_bytes;
+}
+
 static enum weir_status check_send(struct weir_rudp_conn *conn, const struct weir_rudp_send *how,
                                    size_t length)
 {
@@ -93,9 +100,15 @@ void weir_rudp_queue_leave(struct weir_rudp_conn *conn, struct message *message)
     }
 }
 
-static void number(struct channel *channel, struct message *message)
+/* Messages without a guarantee have no place among the others; only their fragments need a number,
+ * to find each other. */
+static void number(struct awake *awake, struct channel *channel, struct message *message)
 {
     bool is_delivery = message->guarantee == WEIR_RUDP_DELIVERY;
+    if (message->guarantee == WEIR_RUDP_NONE) {
+        message->mid = awake->none_next++;
+        return;
+    }
     message->mid = channel->send_mid++;
     message->dseq = channel->send_dseq;
     channel->send_dseq += is_delivery;
@@ -117,7 +130,7 @@ static void enqueue(struct weir_rudp_conn *conn, struct message *message,
         awake->deadline_next = weir_min_u64(awake->deadline_next, how->deadline);
     }
     struct channel *channel = weir_rudp_conn_channel(conn, how->channel);
-    number(channel, message);
+    number(awake, channel, message);
     awake->queued_bytes += weir_rudp_message_cost(message);
     awake->waiting_bytes += message->length;
     awake->messages++;
@@ -151,7 +164,8 @@ enum weir_status weir_rudp_send(struct weir_rudp_conn *conn, const struct weir_r
 {
     enum weir_status status = check_send(conn, how, length);
     if (status == WEIR_OK) {
-        status = check_room(conn, sizeof(struct message) + length);
+        status = fits_memory(conn, length) ? check_room(conn, sizeof(struct message) + length)
+                                           : WEIR_ERR_TOO_LARGE;
     }
     if (status != WEIR_OK) {
         return status;
@@ -231,7 +245,10 @@ static bool make_writing_room(struct weir_rudp_conn *conn, size_t length)
     if (old != NULL && (old->room >= length || weir_rudp_message_extend(old, length))) {
         return true;
     }
-    struct message *message = weir_rudp_message_take(conn, old == NULL ? length : 2 * length);
+    struct message *message = old == NULL ? NULL : weir_rudp_message_take(conn, 2 * length);
+    if (message == NULL) {
+        message = weir_rudp_message_take(conn, length);
+    }
     if (message == NULL) {
         return false;
     }
@@ -254,7 +271,9 @@ enum weir_status weir_rudp_reserve(struct weir_rudp_conn *conn, size_t length, u
     }
     struct awake *awake = conn->awake;
     size_t written = awake->writing == NULL ? 0 : awake->writing->length;
-    if (length > conn->peer_message_bytes_max - written) {
+    /* The peer's limit may have become known, and lower, since the first byte was written. */
+    if (written > conn->peer_message_bytes_max || length > conn->peer_message_bytes_max - written ||
+        !fits_memory(conn, written + length)) {
         return WEIR_ERR_TOO_LARGE;
     }
     enum weir_status status = check_room(conn, sizeof(struct message) + written + length);
@@ -324,7 +343,7 @@ enum weir_status weir_rudp_send_written(struct weir_rudp_conn *conn,
 void weir_rudp_flush(struct weir_rudp_conn *conn)
 {
     if (conn->awake != NULL) {
-        conn->awake->is_flush_wanted = true;
+        conn->awake->flush_at = conn->endpoint->now;
         weir_rudp_conn_ready(conn);
     }
 }

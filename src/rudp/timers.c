@@ -27,8 +27,12 @@ static weir_nsec heartbeat_at(const struct weir_rudp_conn *conn)
     if (conn->awake != NULL && conn->awake->is_ping_wanted) {
         return WEIR_NEVER; /* it waits for a packet record only */
     }
-    return after(weir_max_u64(conn->last_received, conn->last_sent),
-                 conn->endpoint->config.heartbeat);
+    weir_nsec wait = conn->endpoint->config.heartbeat;
+    if (wait != 0 && conn->idle_timeout_ms != 0) {
+        /* Twice lost, the third still comes before either end gives up. */
+        wait = weir_min_u64(wait, conn->idle_timeout_ms * WEIR_MSEC / 3);
+    }
+    return after(weir_max_u64(conn->last_received, conn->last_sent), wait);
 }
 
 static bool is_sending_data(const struct weir_rudp_conn *conn)
@@ -75,7 +79,8 @@ static weir_nsec data_at(const struct weir_rudp_conn *conn)
         return ep->now + no_records_ns;
     }
     weir_nsec paced = weir_pacer_next(&awake->pacer, awake->cc.pacing_rate, conn->mtu_bytes);
-    return awake->flush_at == WEIR_NEVER ? paced : weir_max_u64(paced, awake->flush_at);
+    weir_nsec flush_at = weir_rudp_output_flush_at(awake);
+    return flush_at == WEIR_NEVER ? paced : weir_max_u64(paced, flush_at);
 }
 
 static weir_nsec earliest(const weir_nsec *times, unsigned count)

@@ -68,16 +68,26 @@ static void remember_ids(struct weir_rudp_message_ids *ids,
     ids->dseq = message->dseq;
 }
 
-/* An unfragmented message without a guarantee needs no numbers at all. */
-static bool has_mid(const struct weir_rudp_message_frame *message)
+/* Messages without a guarantee have no place among the others. */
+static bool has_place(const struct weir_rudp_message_frame *message)
 {
-    return message->guarantee > 0 || message->is_fragment;
+    return message->guarantee > 0;
+}
+
+/* Bytes of channel and numbers. Of a message without a guarantee only fragments need one, to find
+ * each other. */
+static size_t ids_bytes(const struct weir_rudp_message_frame *message)
+{
+    if (has_place(message)) {
+        return 9;
+    }
+    return message->is_fragment ? 5 : 1;
 }
 
 bool weir_rudp_message_is_next(const struct weir_rudp_message_frame *message,
                                const struct weir_rudp_message_ids *ids)
 {
-    return ids->is_known && has_mid(message) && message->channel == ids->channel &&
+    return ids->is_known && has_place(message) && message->channel == ids->channel &&
            message->mid == ids->mid + 1 && message->dseq == ids->dseq + ids->was_delivery;
 }
 
@@ -86,7 +96,7 @@ static const uint8_t *get_ids(const uint8_t *p, const uint8_t *end,
                               const struct weir_rudp_message_ids *ids)
 {
     if (message->is_next) {
-        if (!ids->is_known || !has_mid(message)) {
+        if (!ids->is_known || !has_place(message)) {
             return NULL;
         }
         message->channel = ids->channel;
@@ -94,15 +104,13 @@ static const uint8_t *get_ids(const uint8_t *p, const uint8_t *end,
         message->dseq = ids->dseq + ids->was_delivery;
         return p;
     }
-    size_t size = has_mid(message) ? 9 : 1;
+    size_t size = ids_bytes(message);
     if ((size_t)(end - p) < size) {
         return NULL;
     }
     message->channel = p[0];
-    if (has_mid(message)) {
-        message->mid = weir_load32(p + 1);
-        message->dseq = weir_load32(p + 5);
-    }
+    message->mid = size > 1 ? weir_load32(p + 1) : 0;
+    message->dseq = size > 5 ? weir_load32(p + 5) : 0;
     return p + size;
 }
 
@@ -154,12 +162,13 @@ static const uint8_t *get_message(const uint8_t *p, const uint8_t *end, uint8_t 
     p = get_ids(p, end, message, ids);
     if (p != NULL && (type & WEIR_RUDP_MESSAGE_SET) != 0) {
         p = get_pair(p, end, &message->set_back, &message->set_dback);
-        if (message->set_back > UINT32_MAX / 2 || message->set_dback > message->set_back) {
+        if (!has_place(message) || message->set_back > UINT32_MAX / 2 ||
+            message->set_dback > message->set_back) {
             return NULL;
         }
     }
     p = p == NULL ? NULL : get_data(p, end, message);
-    if (p != NULL && has_mid(message)) {
+    if (p != NULL && has_place(message)) {
         remember_ids(ids, message);
     }
     return p;
@@ -212,7 +221,7 @@ size_t weir_rudp_message_overhead(const struct weir_rudp_message_frame *message)
 {
     size_t size = 1;
     if (!message->is_next) {
-        size += has_mid(message) ? 9 : 1;
+        size += ids_bytes(message);
     }
     if (message->set_back > 0) {
         size += weir_varint_size(message->set_back) + weir_varint_size(message->set_dback);
@@ -236,14 +245,17 @@ uint8_t *weir_rudp_encode_message(uint8_t *p, const struct weir_rudp_message_fra
                      (is_set ? WEIR_RUDP_MESSAGE_SET : 0) |
                      (message->is_next ? WEIR_RUDP_MESSAGE_NEXT : 0));
     if (!message->is_next) {
-        *p++ = message->channel;
-        if (has_mid(message)) {
-            weir_store32(p, message->mid);
-            weir_store32(p + 4, message->dseq);
-            p += 8;
+        size_t size = ids_bytes(message);
+        p[0] = message->channel;
+        if (size > 1) {
+            weir_store32(p + 1, message->mid);
         }
+        if (size > 5) {
+            weir_store32(p + 5, message->dseq);
+        }
+        p += size;
     }
-    if (has_mid(message)) {
+    if (has_place(message)) {
         remember_ids(ids, message);
     }
     if (is_set) {

@@ -627,12 +627,25 @@ static void fragments(void **state)
     assert_true(decoded.is_fragment);
     assert_int_equal(decoded.offset, 100);
     assert_int_equal(decoded.total, 20000);
-    /* Without a guarantee a fragment has numbers, to be put together by. */
+    /* Without a guarantee a fragment has one number, to be put together by, and no place among the
+     * others: what follows goes on from the message before. */
     fragment.guarantee = 0;
-    check_message("48 01 00000002 00000003 4064 80004e20 02 7879", &fragment, &ids);
-    fragment.is_next = true;
+    fragment.dseq = 0;
+    check_message("48 01 00000002 4064 80004e20 02 7879", &fragment, &ids);
     fragment.mid = 3;
-    check_message("4a 4064 80004e20 02 7879", &fragment, &ids);
+    assert_false(weir_rudp_message_is_next(&fragment, &ids));
+    fragment = (struct weir_rudp_message_frame){.guarantee = 2,
+                                                .channel = 1,
+                                                .mid = 3,
+                                                .dseq = 4,
+                                                .total = 1,
+                                                .data = weir_span_of("x", 1)};
+    fragment.is_next = weir_rudp_message_is_next(&fragment, &ids);
+    assert_true(fragment.is_next);
+    check_message("62 01 78", &fragment, &ids);
+    assert_refused("4a 4064 80004e20 02 7879"); /* nor does it follow from one */
+    assert_refused("44 01 01 00 01 78");        /* nor is it in a set */
+    assert_refused("4c 01 00000002 01 00 00 05 02 7879");
     assert_refused("68 01 00000002 00000003 00 05 00");      /* empty */
     assert_refused("68 01 00000002 00000003 04 05 02 7879"); /* beyond the end */
     assert_refused("68 01 00000002 00000003 00 01 02 7879"); /* longer than the whole */
