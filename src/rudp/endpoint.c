@@ -244,8 +244,9 @@ void weir_rudp_conn_sleep(struct weir_rudp_conn *conn)
     weir_rudp_wake_starved(ep);
 }
 
-/* Puts the least recently woken quiet connection to sleep. Looks at a few only: when none of them
- * is quiet, the pool is really in use. */
+/* Puts a quiet connection to sleep, of those woken longest ago if it can be. Looks at a few only
+ * and moves the busy ones to the end, so that the next call looks at others: when none of them is
+ * quiet, the pool is really in use. */
 static void make_room_awake(struct weir_rudp *ep)
 {
     enum {
@@ -306,8 +307,9 @@ bool weir_rudp_conn_wake(struct weir_rudp_conn *conn)
     awake->loss_time = awake->ack_at = awake->flush_at = WEIR_NEVER;
     awake->deadline_next = awake->attempt_at = awake->deadline = WEIR_NEVER;
     awake->challenge_at = awake->last_eliciting = WEIR_NEVER;
-    awake->quiet_since = ep->now;
-    weir_rudp_mtu_start(conn);
+    weir_rudp_mtu_on_wake(conn);
+    /* It may have become due while no connection could wake. */
+    awake->is_credit_wanted = conn->state == STATE_OPEN && weir_rudp_credit_is_due(conn);
     if (++ep->stats.awake > ep->stats.awake_peak) {
         ep->stats.awake_peak = ep->stats.awake;
     }

@@ -197,6 +197,9 @@ static bool enter_number(struct weir_rudp_conn *conn, uint64_t number)
     struct awake *awake = conn->awake;
     uint64_t added;
     bool is_in_order = number == weir_max_u64(conn->largest_received, FIRST_NUMBER);
+    if (number < conn->largest_received) {
+        weir_rudp_ack_late(conn, number);
+    }
     if (weir_ranges_add(&awake->received, number, number, &added) == WEIR_ERR_FULL) {
         /* Forget the oldest range: its packets have long been acknowledged. */
         awake->duplicate_floor = awake->received.items[0].last + 1;

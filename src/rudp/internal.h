@@ -39,9 +39,10 @@ enum {
     FIRST_NUMBER = 0xfffffe00,
     MESSAGE_COST_BYTES = 64, /* what a message counts in the window beyond its bytes */
     PRIORITIES = 4,
-    ACK_RANGES_MAX = 48, /* packet-number ranges remembered and reported */
-    GAPS_MAX = 4096,     /* ranges of messages or fragments received out of order */
-    STATELESS_MAX = 256, /* stateless replies waiting for output */
+    ACK_RANGES_MAX = 48,  /* packet-number ranges remembered, and reported at most */
+    CHUNKS_RESERVED = 64, /* beyond fragments_max, for splitting what is sent again */
+    GAPS_MAX = 4096,      /* ranges of messages or fragments received out of order */
+    STATELESS_MAX = 256,  /* stateless replies waiting for output */
     COOKIE_BYTES = 16,
     PROBES_MAX = 2,
     SKIP_OFFSET = UINT32_MAX, /* of the chunk that stands for a message given up */
@@ -114,6 +115,7 @@ struct packet {
     uint64_t number;
     struct chunk *chunks;
     struct weir_cc_packet cc;
+    uint64_t ack_next; /* one past the largest number that its ACK reported; 0: it has none */
     bool is_probe_mtu;
     bool is_lost; /* kept for a while to notice that it was not */
     bool has_credit;
@@ -168,12 +170,13 @@ struct mtu_search {
     uint16_t probe_bytes; /* 0: none wanted now */
     uint8_t failures;
     bool is_in_flight, is_top_tried;
+    bool is_due;     /* a search begins with the next data */
     weir_nsec again; /* when to search anew */
 };
 
 struct awake {
     struct weir_rudp_conn *conn;
-    struct weir_link link; /* endpoint.awake, least recently woken first */
+    struct weir_link link; /* endpoint.awake */
     struct weir_rtt rtt;
     struct weir_cc cc;
     struct weir_pacer pacer;
@@ -201,10 +204,12 @@ struct awake {
     uint64_t adapted_at;    /* packet number after which the time threshold may adapt again */
     uint8_t time_threshold; /* quarters of a round trip added to the time threshold */
     uint8_t probe_count, probes_wanted;
-    uint64_t ce_acked; /* highest CE count the peer has reported */
+    uint64_t ce_acked;    /* highest CE count the peer has reported */
+    uint64_t path_number; /* packets below this were sent on a path that was left */
 
     /* receiving: receive.c, input.c */
     uint64_t duplicate_floor; /* packet numbers below this are not new */
+    uint64_t ack_floor;       /* the peer knows of all that was received below this */
     struct weir_ranges received;
     struct weir_range received_items[ACK_RANGES_MAX];
     weir_nsec largest_received_at, ack_at;
@@ -236,7 +241,6 @@ struct awake {
     char close_text[WEIR_RUDP_TEXT_BYTES_MAX + 1];
     uint8_t close_tries;
 
-    weir_nsec quiet_since;
     uint64_t packets_lost, packets_spurious, bytes_resent, messages_expired;
 };
 
@@ -260,6 +264,7 @@ struct weir_rudp_conn {
     uint32_t peer_message_bytes_max;
     uint32_t peer_ack_delay_us;
     uint32_t idle_timeout_ms;
+    uint32_t mtu_again_s; /* no search for a larger datagram before this second */
     uint32_t ready_next, event_next, release_next, starved_next; /* fifo links; LIST_OUT: not on */
     uint16_t mtu_bytes;
     uint16_t peer_channels, peer_datagram_bytes_max;
@@ -319,7 +324,7 @@ struct weir_rudp {
     struct weir_wheel *wheel;
     struct weir_pool conns, awakes, channel_blocks, packets, chunks, helds, assemblies;
     struct weir_store *send_store, *assembly_store;
-    struct weir_list awake; /* least recently woken first */
+    struct weir_list awake; /* woken, or passed over as busy, longest ago first */
     struct weir_list loose; /* assemblies of messages that may be lost, oldest first */
 
     struct conn_fifo ready;                 /* something to send or a timer to set */
@@ -404,6 +409,8 @@ enum received weir_rudp_receive_message(struct weir_rudp_conn *conn,
 bool weir_rudp_release_held(struct weir_rudp_conn *conn, struct weir_rudp_event *event);
 void weir_rudp_receive_drop_all(struct weir_rudp_conn *conn);
 void weir_rudp_release_current(struct weir_rudp *ep);
+/* Is there enough to grant? */
+bool weir_rudp_credit_is_due(const struct weir_rudp_conn *conn);
 void weir_rudp_receive_credit(struct weir_rudp_conn *conn);
 
 /* --- gaps.c */
@@ -455,6 +462,8 @@ bool weir_rudp_output_has_control(const struct awake *awake);
 weir_nsec weir_rudp_output_flush_at(const struct awake *awake);
 
 /* --- loss.c */
+/* A record for the next packet; NULL: the pool is empty and none of this connection's can be spared. */
+struct packet *weir_rudp_packet_take(struct weir_rudp_conn *conn);
 void weir_rudp_loss_on_sent(struct weir_rudp_conn *conn, struct packet *packet, uint32_t size,
                             weir_nsec now);
 /* false: the peer acknowledges what was never sent. */
@@ -465,9 +474,13 @@ weir_nsec weir_rudp_loss_timer(const struct weir_rudp_conn *conn);
 void weir_rudp_loss_drop_all(struct weir_rudp_conn *conn);
 /* Without their packets: for a connection that ends. */
 void weir_rudp_loss_drop_chunks(struct weir_rudp_conn *conn);
+/* NULL: none is left but those reserved for splitting. */
+struct chunk *weir_rudp_chunk_take(struct weir_rudp *ep);
 void weir_rudp_chunk_again(struct awake *awake, struct chunk *chunk);
-/* Takes the chunks of message off the "again" list. */
-void weir_rudp_again_drop(struct weir_rudp_conn *conn, const struct message *message);
+/* Takes the chunks of messages that were given up off the "again" list. */
+void weir_rudp_again_drop_given_up(struct weir_rudp_conn *conn);
+/* number, below what ACKs have reported, has arrived only now. */
+void weir_rudp_ack_late(struct weir_rudp_conn *conn, uint64_t number);
 
 /* --- path.c */
 void weir_rudp_path_on_packet(struct weir_rudp_conn *conn, const struct weir_packet *packet,
@@ -475,6 +488,8 @@ void weir_rudp_path_on_packet(struct weir_rudp_conn *conn, const struct weir_pac
 void weir_rudp_path_on_response(struct weir_rudp_conn *conn, uint64_t data);
 void weir_rudp_path_timer(struct weir_rudp_conn *conn, weir_nsec now);
 void weir_rudp_mtu_start(struct weir_rudp_conn *conn);
+/* A dormant connection wakes: it goes by what the last search found until that is old. */
+void weir_rudp_mtu_on_wake(struct weir_rudp_conn *conn);
 void weir_rudp_mtu_on_probe_acked(struct weir_rudp_conn *conn, uint32_t size);
 void weir_rudp_mtu_on_probe_lost(struct weir_rudp_conn *conn);
 void weir_rudp_mtu_on_black_hole(struct weir_rudp_conn *conn);

@@ -27,6 +27,11 @@ static void chunk_free(struct weir_rudp *ep, struct chunk *chunk)
     }
 }
 
+struct chunk *weir_rudp_chunk_take(struct weir_rudp *ep)
+{
+    return weir_pool_left(&ep->chunks) > CHUNKS_RESERVED ? weir_pool_take(&ep->chunks) : NULL;
+}
+
 void weir_rudp_chunk_again(struct awake *awake, struct chunk *chunk)
 {
     chunk->next = NULL;
@@ -79,16 +84,15 @@ static void chunks_again(struct weir_rudp_conn *conn, struct packet *packet)
     }
 }
 
-void weir_rudp_again_drop(struct weir_rudp_conn *conn, const struct message *message)
+void weir_rudp_again_drop_given_up(struct weir_rudp_conn *conn)
 {
     struct awake *awake = conn->awake;
     struct chunk *chunk = awake->again_first;
     awake->again_first = awake->again_last = NULL;
     while (chunk != NULL) {
         struct chunk *next = chunk->next;
-        if (chunk->message == message) {
-            chunk->message->chunks--;
-            chunk_free(conn->endpoint, chunk);
+        if (is_given_up(chunk)) {
+            chunk_settle(conn->endpoint, chunk, WEIR_OUTCOME_EXPIRED);
         } else {
             weir_rudp_chunk_again(awake, chunk);
         }
@@ -144,6 +148,22 @@ static struct packet *place_take(struct awake *awake, struct place *place)
     return packet;
 }
 
+struct packet *weir_rudp_packet_take(struct weir_rudp_conn *conn)
+{
+    struct awake *awake = conn->awake;
+    struct packet *packet = weir_pool_take(&conn->endpoint->packets);
+    if (packet != NULL || awake->lost_kept == 0) {
+        return packet;
+    }
+    /* The oldest record that is kept only to notice reordering. */
+    struct place place = {NULL, awake->sent_first};
+    while (!place.packet->is_lost) {
+        place_next(&place);
+    }
+    awake->lost_kept--;
+    return place_take(awake, &place);
+}
+
 static void leave_flight(struct awake *awake, const struct packet *packet)
 {
     awake->in_flight_bytes -= packet->cc.size_bytes;
@@ -158,8 +178,9 @@ struct losses {
     struct weir_cc_packet newest;
     uint64_t run_next;   /* number that would continue the run of losses */
     weir_nsec run_start; /* when the first of the run was sent */
-    uint32_t count;
-    bool is_only_large; /* all lost packets were larger than the base size */
+    uint32_t content;    /* lost packets but for MTU probes */
+    uint32_t count;      /* of those, the ones sent on the present path */
+    bool is_only_large;  /* all lost packets were larger than the base size */
 };
 
 static bool is_overdue(const struct weir_rudp_conn *conn, const struct packet *packet,
@@ -187,6 +208,13 @@ static bool is_overdue(const struct weir_rudp_conn *conn, const struct packet *p
     }
 }
 
+/* RFC 9000 9.4: packets sent on the old path do not contribute to congestion control or round-trip
+ * time of the new one (MUST NOT). */
+static bool is_of_old_path(const struct awake *awake, const struct packet *packet)
+{
+    return packet->number < awake->path_number;
+}
+
 static void note_loss(struct weir_rudp_conn *conn, struct losses *losses, struct packet *packet)
 {
     struct awake *awake = conn->awake;
@@ -199,7 +227,13 @@ static void note_loss(struct weir_rudp_conn *conn, struct losses *losses, struct
     chunks_again(conn, packet);
     if (packet->is_probe_mtu) {
         /* RFC 8899 3: a lost probe says nothing about congestion. */
-        weir_rudp_mtu_on_probe_lost(conn);
+        if (!is_of_old_path(awake, packet)) {
+            weir_rudp_mtu_on_probe_lost(conn);
+        }
+        return;
+    }
+    losses->content++;
+    if (is_of_old_path(awake, packet)) {
         return;
     }
     /* RFC 9002 7.6: everything over three probe timeouts lost is persistent congestion. */
@@ -231,8 +265,9 @@ static void report_losses(struct weir_rudp_conn *conn, struct losses *losses, we
     }
 }
 
-/* RFC 9002 6.1 and A.10. Only packets sent before the latest acknowledged one can be lost. */
-static void detect_losses(struct weir_rudp_conn *conn, weir_nsec now)
+/* RFC 9002 6.1 and A.10. Only packets sent before the latest acknowledged one can be lost. Returns
+ * whether one was that carried more than an MTU probe. */
+static bool detect_losses(struct weir_rudp_conn *conn, weir_nsec now)
 {
     struct awake *awake = conn->awake;
     struct losses losses = {.is_only_large = true};
@@ -256,18 +291,23 @@ static void detect_losses(struct weir_rudp_conn *conn, weir_nsec now)
         }
     }
     report_losses(conn, &losses, now);
+    return losses.content > 0;
 }
 
 /* Records of lost packets are kept for two round trips or so, to notice reordering. */
+static weir_nsec forget_at(const struct weir_rudp_conn *conn, const struct packet *packet)
+{
+    return packet->cc.sent_time + 2 * weir_rudp_conn_pto(conn);
+}
+
 static void forget_old_losses(struct weir_rudp_conn *conn, weir_nsec now)
 {
     struct awake *awake = conn->awake;
-    weir_nsec keep = 2 * weir_rudp_conn_pto(conn);
     struct place place = {NULL, awake->sent_first};
     while (place.packet != NULL && awake->lost_kept > 0) {
         if (!place.packet->is_lost) {
             place_next(&place);
-        } else if (place.packet->cc.sent_time + keep <= now) {
+        } else if (forget_at(conn, place.packet) <= now) {
             awake->lost_kept--;
             weir_pool_give(&conn->endpoint->packets, place_take(awake, &place));
         } else {
@@ -281,7 +321,8 @@ static void forget_old_losses(struct weir_rudp_conn *conn, weir_nsec now)
 /* What one ACK newly acknowledged. */
 struct acked {
     struct weir_cc_packet newest;
-    uint64_t largest; /* number of the newest, one past; 0: nothing new */
+    uint64_t newest_next; /* number of the newest of the present path, one past; 0: none */
+    uint64_t largest;     /* of the newest at all, one past; 0: nothing new */
     uint64_t bytes;
     bool is_spurious; /* one of them had been taken for lost */
     bool is_close;    /* one of them carried our CLOSE */
@@ -306,9 +347,10 @@ static void on_packet_acked(struct weir_rudp_conn *conn, struct packet *packet, 
 {
     struct awake *awake = conn->awake;
     struct weir_rudp *ep = conn->endpoint;
+    bool is_here = !is_of_old_path(awake, packet);
     if (packet->is_lost) {
         awake->lost_kept--;
-        if (!packet->is_probe_mtu) {
+        if (!packet->is_probe_mtu && is_here) {
             on_spurious(conn, packet);
             acked->is_spurious = true;
         }
@@ -316,11 +358,14 @@ static void on_packet_acked(struct weir_rudp_conn *conn, struct packet *packet, 
         leave_flight(awake, packet);
         acked->bytes += packet->cc.size_bytes;
     }
-    if (packet->number + 1 > acked->largest) {
-        acked->largest = packet->number + 1;
+    acked->largest = packet->number + 1; /* they come in order */
+    if (is_here) {
+        acked->newest_next = packet->number + 1;
         acked->newest = packet->cc;
     }
-    if (packet->is_probe_mtu) {
+    /* RFC 9000 13.2.4: what the peer knows to have arrived need not be reported again. */
+    awake->ack_floor = weir_max_u64(awake->ack_floor, packet->ack_next);
+    if (packet->is_probe_mtu && is_here) {
         weir_rudp_mtu_on_probe_acked(conn, packet->cc.size_bytes);
     }
     acked->is_close |= packet->has_close;
@@ -377,13 +422,31 @@ static weir_nsec sample_rtt(struct weir_rudp_conn *conn, const struct weir_rudp_
                             const struct acked *acked, uint64_t reported, weir_nsec now)
 {
     /* RFC 9002 5.1: only when the largest reported is newly acknowledged. */
-    if (acked->largest != reported + 1) {
+    if (acked->newest_next != reported + 1) {
         return 0;
     }
     weir_nsec sample = now - acked->newest.sent_time;
     weir_nsec delay = weir_min_u64(ack->delay_us, conn->peer_ack_delay_us) * WEIR_USEC;
     weir_rtt_sample(&conn->awake->rtt, weir_max_u64(sample, 1), delay);
     return weir_max_u64(sample, 1);
+}
+
+static void report_acked(struct weir_rudp_conn *conn, const struct weir_rudp_ack_frame *ack,
+                         const struct acked *acked, weir_nsec sample, weir_nsec now)
+{
+    struct awake *awake = conn->awake;
+    if (acked->is_spurious) {
+        weir_cc_on_spurious_loss(&awake->cc, now);
+    }
+    uint64_t marks = ack->ce_count > awake->ce_acked ? ack->ce_count - awake->ce_acked : 0;
+    struct weir_cc_ack cc_ack = {.now = now,
+                                 .acked_bytes = acked->bytes,
+                                 .in_flight_bytes = awake->in_flight_bytes,
+                                 .newest = &acked->newest,
+                                 .rtt = &awake->rtt,
+                                 .rtt_sample = sample,
+                                 .ce_count = marks};
+    weir_cc_on_ack(&awake->cc, &cc_ack);
 }
 
 bool weir_rudp_loss_on_ack(struct weir_rudp_conn *conn, const struct weir_rudp_ack_frame *ack,
@@ -407,19 +470,10 @@ bool weir_rudp_loss_on_ack(struct weir_rudp_conn *conn, const struct weir_rudp_a
     awake->probing_since = 0;
     weir_nsec sample = sample_rtt(conn, ack, &acked, reported, now);
     detect_losses(conn, now);
-    if (acked.is_spurious) {
-        weir_cc_on_spurious_loss(&awake->cc, now);
+    if (acked.newest_next != 0) {
+        report_acked(conn, ack, &acked, sample, now);
     }
-    uint64_t marks = ack->ce_count > awake->ce_acked ? ack->ce_count - awake->ce_acked : 0;
-    awake->ce_acked += marks;
-    struct weir_cc_ack cc_ack = {.now = now,
-                                 .acked_bytes = acked.bytes,
-                                 .in_flight_bytes = awake->in_flight_bytes,
-                                 .newest = &acked.newest,
-                                 .rtt = &awake->rtt,
-                                 .rtt_sample = sample,
-                                 .ce_count = marks};
-    weir_cc_on_ack(&awake->cc, &cc_ack);
+    awake->ce_acked = weir_max_u64(awake->ce_acked, ack->ce_count);
     forget_old_losses(conn, now);
     if (acked.is_close && conn->state == STATE_CLOSING) {
         weir_rudp_conn_end(conn, awake->cause, awake->close_code, (struct weir_span){0});
@@ -428,13 +482,26 @@ bool weir_rudp_loss_on_ack(struct weir_rudp_conn *conn, const struct weir_rudp_a
     return true;
 }
 
+/* --- acknowledgements of ours ------------------------------------------------------------------ */
+
+void weir_rudp_ack_late(struct weir_rudp_conn *conn, uint64_t number)
+{
+    struct awake *awake = conn->awake;
+    awake->ack_floor = weir_min_u64(awake->ack_floor, number);
+    /* No ACK that is on its way reports it yet. */
+    for (struct packet *packet = awake->sent_first; packet != NULL; packet = packet->next) {
+        packet->ack_next = weir_min_u64(packet->ack_next, number);
+    }
+}
+
 /* --- timers ----------------------------------------------------------------------------------- */
 
 weir_nsec weir_rudp_loss_timer(const struct weir_rudp_conn *conn)
 {
     const struct awake *awake = conn->awake;
     if (awake->in_flight_packets == 0) {
-        return WEIR_NEVER;
+        /* All records are of lost packets then, oldest first. */
+        return awake->sent_first == NULL ? WEIR_NEVER : forget_at(conn, awake->sent_first);
     }
     if (awake->loss_time != WEIR_NEVER) {
         return awake->loss_time;
@@ -460,31 +527,57 @@ static void probe_oldest(struct weir_rudp_conn *conn)
     }
 }
 
+static void start_probing(struct awake *awake, weir_nsec now)
+{
+    if (awake->probing_since == 0) {
+        awake->probing_since = now;
+    }
+}
+
+static void on_loss_time(struct weir_rudp_conn *conn, weir_nsec now)
+{
+    struct awake *awake = conn->awake;
+    bool is_content = detect_losses(conn, now);
+    if (conn->endpoint->config.resend != WEIR_RUDP_RESEND_FIXED_TIME) {
+        return; /* an answer was the reason */
+    }
+    if (is_content) {
+        start_probing(awake, now);
+    }
+    if (awake->probing_since != 0 && now - awake->probing_since >= 3 * weir_rudp_conn_pto(conn)) {
+        weir_rudp_mtu_on_black_hole(conn);
+    }
+    /* Silence says that the peer is dead only while something asks for an answer. */
+    awake->is_ping_wanted |= awake->probing_since != 0 && awake->in_flight_packets == 0;
+}
+
+static void on_probe_timeout(struct weir_rudp_conn *conn, weir_nsec now)
+{
+    struct awake *awake = conn->awake;
+    start_probing(awake, now);
+    awake->last_eliciting = now; /* also when there is no record to send a probe with */
+    awake->probe_count++;
+    awake->probes_wanted = PROBES_MAX;
+    awake->is_ping_wanted = true;
+    awake->is_ecn_off |= awake->probe_count == 3; /* perhaps ECN is what the path drops */
+    if (awake->probe_count == 3 && conn->mtu_bytes > conn->endpoint->config.mtu_bytes_min) {
+        weir_rudp_mtu_on_black_hole(conn);
+    }
+    probe_oldest(conn);
+}
+
 void weir_rudp_loss_on_timer(struct weir_rudp_conn *conn, weir_nsec now)
 {
     struct awake *awake = conn->awake;
     if (now < weir_rudp_loss_timer(conn)) {
         return;
     }
-    if (awake->probing_since == 0 &&
-        (awake->loss_time == WEIR_NEVER ||
-         conn->endpoint->config.resend == WEIR_RUDP_RESEND_FIXED_TIME)) {
-        awake->probing_since = now;
+    if (awake->in_flight_packets > 0 && awake->loss_time != WEIR_NEVER) {
+        on_loss_time(conn, now);
+    } else if (awake->in_flight_packets > 0) {
+        on_probe_timeout(conn, now);
     }
-    if (awake->loss_time != WEIR_NEVER) {
-        detect_losses(conn, now);
-        forget_old_losses(conn, now);
-    } else {
-        awake->last_eliciting = now; /* also when there is no record to send a probe with */
-        awake->probe_count++;
-        awake->probes_wanted = PROBES_MAX;
-        awake->is_ping_wanted = true;
-        awake->is_ecn_off |= awake->probe_count == 3; /* perhaps ECN is what the path drops */
-        if (awake->probe_count == 3 && conn->mtu_bytes > conn->endpoint->config.mtu_bytes_min) {
-            weir_rudp_mtu_on_black_hole(conn);
-        }
-        probe_oldest(conn);
-    }
+    forget_old_losses(conn, now);
     weir_rudp_conn_ready(conn);
 }
 

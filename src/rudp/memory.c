@@ -48,7 +48,7 @@ static bool config_is_valid(const struct weir_rudp_config *config)
            config->receive_window_bytes <= INT32_MAX && config->send_queue_bytes > 0 &&
            config->send_bytes >= store_min && config->assembly_bytes >= store_min &&
            config->held_max > 0 && config->packets_max > 0 && config->packets_max < INDEX_MAX &&
-           config->fragments_max > 0 && config->fragments_max < INDEX_MAX &&
+           config->fragments_max > 0 && config->fragments_max < INDEX_MAX - CHUNKS_RESERVED &&
            config->held_max < INDEX_MAX && config->mtu_bytes_min >= WEIR_RUDP_INIT_BYTES &&
            config->mtu_bytes_max >= config->mtu_bytes_min && config->mtu_bytes_max <= 65507 &&
            config->cc <= WEIR_CC_NONE && config->resend <= WEIR_RUDP_RESEND_LATER_IDS &&
@@ -92,6 +92,11 @@ static uint32_t channel_block_bytes(const struct weir_rudp_config *config)
     return others * (uint32_t)sizeof(struct channel);
 }
 
+static uint32_t chunks_max(const struct weir_rudp_config *config)
+{
+    return config->fragments_max + CHUNKS_RESERVED;
+}
+
 static void part_sizes(const struct weir_rudp_config *config, size_t sizes[PART_COUNT])
 {
     struct weir_table_config table = table_config(config);
@@ -102,7 +107,7 @@ static void part_sizes(const struct weir_rudp_config *config, size_t sizes[PART_
     sizes[PART_AWAKES] = weir_pool_mem_size(sizeof(struct awake), awake_max(config));
     sizes[PART_CHANNELS] = weir_pool_mem_size(channel_block_bytes(config), config->connections_max);
     sizes[PART_PACKETS] = weir_pool_mem_size(sizeof(struct packet), config->packets_max);
-    sizes[PART_CHUNKS] = weir_pool_mem_size(sizeof(struct chunk), config->fragments_max);
+    sizes[PART_CHUNKS] = weir_pool_mem_size(sizeof(struct chunk), chunks_max(config));
     sizes[PART_HELDS] = weir_pool_mem_size(sizeof(struct held), config->held_max);
     sizes[PART_ASSEMBLIES] = weir_pool_mem_size(sizeof(struct assembly), config->held_max);
     sizes[PART_SEND] = weir_store_mem_size(config->send_bytes);
@@ -132,7 +137,7 @@ static void init_pools(struct weir_rudp *ep, uint8_t *const at[PART_COUNT])
     weir_pool_init(&ep->channel_blocks, at[PART_CHANNELS], channel_block_bytes(config),
                    config->connections_max);
     weir_pool_init(&ep->packets, at[PART_PACKETS], sizeof(struct packet), config->packets_max);
-    weir_pool_init(&ep->chunks, at[PART_CHUNKS], sizeof(struct chunk), config->fragments_max);
+    weir_pool_init(&ep->chunks, at[PART_CHUNKS], sizeof(struct chunk), chunks_max(config));
     weir_pool_init(&ep->helds, at[PART_HELDS], sizeof(struct held), config->held_max);
     weir_pool_init(&ep->assemblies, at[PART_ASSEMBLIES], sizeof(struct assembly), config->held_max);
     ep->send_store = weir_store_init(at[PART_SEND], config->send_bytes);

@@ -14,6 +14,7 @@ enum {
     RUN_BYTES_MAX = 65507,
     SPLIT_MIN = 256,
     GREASE_EVERY = 64,
+    RANGES_ASK = 8,
     CLOSE_SHIFT_MAX = 2
 };
 
@@ -113,14 +114,38 @@ static bool split(struct weir_rudp *ep, struct awake *awake, struct chunk *chunk
     return true;
 }
 
-/* Writes the first chunk of those to be sent again. false: no room for it. */
+/* The one in front of what goes next of what is sent again; NULL: the first does. Without a chunk
+ * left to split with, what fits as a whole passes what does not: its acknowledgement gives chunks
+ * back. */
+static struct chunk *before_next_again(struct builder *b)
+{
+    struct chunk *previous = NULL;
+    if (weir_pool_left(&b->conn->endpoint->chunks) > 0) {
+        return NULL;
+    }
+    for (struct chunk *chunk = b->conn->awake->again_first; chunk != NULL; chunk = chunk->next) {
+        if (chunk->offset == SKIP_OFFSET) {
+            return previous;
+        }
+        struct weir_rudp_message_frame frame =
+            frame_of(chunk->message, chunk->offset, chunk->length);
+        if (fitting(b, &frame) == chunk->length) {
+            return previous;
+        }
+        previous = chunk;
+    }
+    return NULL;
+}
+
+/* Writes the next chunk of those to be sent again. false: no room for it. */
 static bool put_again(struct builder *b)
 {
     struct awake *awake = b->conn->awake;
-    struct chunk *chunk = awake->again_first;
     if (room_of(b) < MIN_ROOM_BYTES) {
         return false;
     }
+    struct chunk *previous = before_next_again(b);
+    struct chunk *chunk = previous == NULL ? awake->again_first : previous->next;
     if (chunk->offset == SKIP_OFFSET) {
         put_skip(b, chunk);
     } else {
@@ -135,9 +160,9 @@ static bool put_again(struct builder *b)
         put_frame(b, &frame);
         awake->bytes_resent += length;
     }
-    awake->again_first = chunk->next;
-    if (awake->again_first == NULL) {
-        awake->again_last = NULL;
+    *(previous == NULL ? &awake->again_first : &previous->next) = chunk->next;
+    if (awake->again_last == chunk) {
+        awake->again_last = previous;
     }
     record_chunk(b, chunk);
     return true;
@@ -182,7 +207,7 @@ static void after_first_sending(struct builder *b, struct queue *queue, struct m
 /* The chunk for the next length bytes of message, or NULL when there is no memory for it. */
 static struct chunk *chunk_for(struct weir_rudp *ep, struct message *message, uint32_t length)
 {
-    struct chunk *chunk = message->is_started ? weir_pool_take(&ep->chunks) : &message->first;
+    struct chunk *chunk = message->is_started ? weir_rudp_chunk_take(ep) : &message->first;
     if (chunk != NULL) {
         *chunk =
             (struct chunk){.message = message, .offset = message->sent_bytes, .length = length};
@@ -266,6 +291,14 @@ static void put_messages(struct builder *b)
 
 /* --- control frames --------------------------------------------------------------------------- */
 
+/* RFC 9000 13.2.4: from the highest down, none that the peer knows of already; but always one. */
+static uint32_t ranges_to_report(const struct awake *awake)
+{
+    const struct weir_ranges *received = &awake->received;
+    uint32_t known = weir_ranges_search(received, awake->ack_floor);
+    return received->count - (known < received->count ? known : received->count - 1);
+}
+
 static void put_ack(struct builder *b)
 {
     struct awake *awake = b->conn->awake;
@@ -281,13 +314,20 @@ static void put_ack(struct builder *b)
     ack->largest = (uint32_t)top->last;
     ack->delay_us = (b->conn->endpoint->now - awake->largest_received_at) / WEIR_USEC;
     ack->ce_count = awake->ce_received;
-    ack->count = received->count;
-    for (uint32_t i = 0; i < received->count; i++) {
+    ack->count = ranges_to_report(awake);
+    for (uint32_t i = 0; i < ack->count; i++) {
         const struct weir_range *range = top - i;
         ack->ranges[i].length = range->last - range->first;
-        ack->ranges[i].gap = i + 1 < received->count ? range->first - range[-1].last - 2 : 0;
+        ack->ranges[i].gap = i + 1 < ack->count ? range->first - range[-1].last - 2 : 0;
     }
     b->at = weir_rudp_encode_ack(b->at, room_of(b), ack);
+    if (b->packet != NULL) {
+        b->packet->ack_next = top->last + 1;
+    }
+    /* RFC 9000 13.2.4: who sends nothing that is acknowledged asks for it now and then (MAY), or
+     * the ranges would only grow. */
+    awake->is_ping_wanted |=
+        ack->count >= RANGES_ASK && awake->in_flight_packets == 0 && b->conn->state == STATE_OPEN;
 }
 
 static void put_credit(struct builder *b)
@@ -392,16 +432,16 @@ static bool may_send_data(struct weir_rudp_conn *conn, weir_nsec now)
 
 static void begin(struct builder *b, struct weir_rudp_conn *conn, uint8_t *p, size_t cap)
 {
-    struct weir_rudp *ep = conn->endpoint;
     *b = (struct builder){.conn = conn, .start = p, .end = p + cap - WEIR_RUDP_TRAILER_BYTES};
     p[0] = (uint8_t)((unsigned)WEIR_RUDP_KIND_DATA << 4 |
                      ((uint32_t)conn->next_number * 0x9e3779b9U >> 29));
     weir_store64(p + 1, conn->remote_id);
     weir_store32(p + WEIR_RUDP_HEADER_BYTES, (uint32_t)conn->next_number);
     b->at = p + WEIR_RUDP_DATA_HEADER_BYTES;
-    b->packet = weir_pool_take(&ep->packets);
+    b->packet = weir_rudp_packet_take(conn);
     if (b->packet != NULL) {
         b->packet->number = conn->next_number;
+        b->packet->ack_next = 0;
         b->packet->chunks = NULL;
         b->packet->is_probe_mtu = b->packet->is_lost = false;
         b->packet->has_credit = b->packet->has_close = false;
@@ -502,8 +542,10 @@ static void emit(struct weir_tx *tx, const struct weir_path *path, uint32_t leng
 static bool write_run(struct weir_rudp_conn *conn, weir_nsec now, struct weir_tx *tx)
 {
     size_t room = tx->buffer_bytes - tx->used_bytes;
-    size_t run_max = tx->run_bytes_max == 0 ? conn->mtu_bytes : tx->run_bytes_max;
-    uint32_t segments_max = tx->run_bytes_max == 0 ? 1 : tx->run_segments_max;
+    /* A run that cannot take two packets is none. */
+    bool is_run = tx->run_bytes_max >= (size_t)2 * conn->mtu_bytes && tx->run_segments_max > 1;
+    size_t run_max = is_run ? tx->run_bytes_max : conn->mtu_bytes;
+    uint32_t segments_max = is_run ? tx->run_segments_max : 1;
     uint8_t *p = tx->buffer + tx->used_bytes;
     uint32_t length = 0;
     uint32_t segment = 0;
@@ -615,6 +657,9 @@ static enum turn write_data(struct weir_rudp_conn *conn, weir_nsec now, struct w
 {
     before_data(conn, now);
     write_challenge(conn, tx);
+    if (conn->awake->mtu.is_due && weir_rudp_output_has_data(conn->awake)) {
+        weir_rudp_mtu_start(conn);
+    }
     write_mtu_probe(conn, tx);
     for (unsigned run = 0; run < RUNS_MAX; run++) {
         if (!has_tx_room(tx, conn->mtu_bytes)) {

@@ -31,8 +31,9 @@ void weir_rudp_path_on_packet(struct weir_rudp_conn *conn, const struct weir_pac
         }
         return;
     }
-    /* RFC 9000 9.3: only the highest-numbered packet can announce a move. One candidate at a time,
-     * and one small challenge a packet at most: nothing is amplified. */
+    /* RFC 9000 9.3: only the highest-numbered packet can announce a move. The latest address is the
+     * candidate and replaces one that has not answered yet; a packet that announces one brings
+     * about at most three times its own bytes in challenges. */
     bool is_known =
         awake->is_candidate_set && weir_addr_is_equal(&path->remote, &awake->candidate.remote);
     if (!is_newest || conn->state != STATE_OPEN || is_known) {
@@ -53,6 +54,24 @@ static bool is_same_host(const struct weir_addr *a, const struct weir_addr *b)
     return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
+/* RFC 9000 9.4: another host means another path; what is known of the old one is void, and what is
+ * in flight there counts for nothing on the new one (MUST NOT), but that it arrives or gets lost. */
+static void start_over(struct weir_rudp_conn *conn)
+{
+    struct awake *awake = conn->awake;
+    conn->mtu_bytes = conn->endpoint->config.mtu_bytes_min;
+    weir_cc_init(&awake->cc, conn->endpoint->config.cc, conn->mtu_bytes, conn->endpoint->now,
+                 weir_prng_next(&conn->endpoint->prng));
+    awake->rtt.has_sample = false;
+    awake->path_number = conn->next_number;
+    awake->in_flight_bytes = 0;
+    for (struct packet *packet = awake->sent_first; packet != NULL; packet = packet->next) {
+        packet->cc.size_bytes = 0;
+    }
+    conn->mtu_again_s = 0;
+    weir_rudp_mtu_start(conn);
+}
+
 void weir_rudp_path_on_response(struct weir_rudp_conn *conn, uint64_t data)
 {
     struct awake *awake = conn->awake;
@@ -64,12 +83,7 @@ void weir_rudp_path_on_response(struct weir_rudp_conn *conn, uint64_t data)
     awake->is_candidate_set = awake->is_challenge_wanted = false;
     awake->challenge_at = WEIR_NEVER;
     if (!is_rebinding) {
-        /* RFC 9000 9.4: another host means another path; what is known of the old one is void. */
-        conn->mtu_bytes = conn->endpoint->config.mtu_bytes_min;
-        weir_cc_init(&awake->cc, conn->endpoint->config.cc, conn->mtu_bytes, conn->endpoint->now,
-                     weir_prng_next(&conn->endpoint->prng));
-        awake->rtt.has_sample = false;
-        weir_rudp_mtu_start(conn);
+        start_over(conn);
     }
     weir_rudp_conn_pend(conn, PENDING_MOVED);
     weir_rudp_conn_ready(conn);
@@ -94,17 +108,28 @@ void weir_rudp_path_timer(struct weir_rudp_conn *conn, weir_nsec now)
 
 /* --- datagram size ---------------------------------------------------------------------------- */
 
+/* No search for a while, whether the connection sleeps in between or not. */
+static void search_again_later(struct weir_rudp_conn *conn)
+{
+    weir_nsec at = conn->endpoint->now + mtu_again_ns;
+    conn->awake->mtu.again = at;
+    conn->mtu_again_s = (uint32_t)weir_min_u64(at / WEIR_SEC, UINT32_MAX);
+}
+
 static void next_probe(struct weir_rudp_conn *conn)
 {
     struct mtu_search *mtu = &conn->awake->mtu;
     mtu->failures = 0;
     if (mtu->high < mtu->low + MTU_STEP) {
         mtu->probe_bytes = 0;
-        mtu->again = conn->endpoint->now + mtu_again_ns;
+        search_again_later(conn);
         return;
     }
     mtu->again = WEIR_NEVER;
-    mtu->probe_bytes = mtu->is_top_tried ? (uint16_t)((mtu->low + mtu->high + 1) / 2) : mtu->high;
+    mtu->probe_bytes = mtu->high;
+    if (mtu->is_top_tried) {
+        mtu->probe_bytes = (uint16_t)((mtu->low + mtu->high + 1) / 2);
+    }
     weir_rudp_conn_ready(conn);
 }
 
@@ -120,6 +145,16 @@ void weir_rudp_mtu_start(struct weir_rudp_conn *conn)
     if (high > mtu->low) {
         next_probe(conn);
     }
+}
+
+void weir_rudp_mtu_on_wake(struct weir_rudp_conn *conn)
+{
+    weir_nsec again = conn->mtu_again_s * WEIR_SEC;
+    bool is_due = again <= conn->endpoint->now;
+    conn->awake->mtu = (struct mtu_search){.low = conn->mtu_bytes,
+                                           .high = conn->mtu_bytes,
+                                           .is_due = is_due,
+                                           .again = is_due ? WEIR_NEVER : again};
 }
 
 void weir_rudp_mtu_on_probe_acked(struct weir_rudp_conn *conn, uint32_t size)
@@ -158,7 +193,7 @@ void weir_rudp_mtu_on_black_hole(struct weir_rudp_conn *conn)
     /* RFC 8899 4.3: back to the size that every path carries; search again later. */
     conn->mtu_bytes = config->mtu_bytes_min;
     weir_cc_set_mss(&conn->awake->cc, conn->mtu_bytes);
-    *mtu = (struct mtu_search){.low = conn->mtu_bytes,
-                               .high = conn->mtu_bytes,
-                               .again = conn->endpoint->now + mtu_again_ns};
+    *mtu =
+        (struct mtu_search){.low = conn->mtu_bytes, .high = conn->mtu_bytes, .again = WEIR_NEVER};
+    search_again_later(conn);
 }

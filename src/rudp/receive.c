@@ -25,18 +25,23 @@ static uint64_t widen(uint64_t near, uint32_t low)
 
 /* --- the receive window ----------------------------------------------------------------------- */
 
-void weir_rudp_receive_credit(struct weir_rudp_conn *conn)
+bool weir_rudp_credit_is_due(const struct weir_rudp_conn *conn)
 {
     uint64_t window = conn->endpoint->config.receive_window_bytes;
     uint64_t limit = conn->receive_consumed + window;
     uint64_t left = conn->receive_limit - conn->receive_charged;
     if (conn->is_paused || limit <= conn->receive_limit) {
-        return;
+        return false;
     }
     /* Once nothing is on its way that would grant more later, the longest message must fit. */
     bool is_last = conn->receive_consumed == conn->receive_charged &&
                    left < conn->endpoint->config.message_bytes_max + (uint64_t)MESSAGE_COST_BYTES;
-    if ((is_last || limit - conn->receive_limit >= window / 4) && weir_rudp_conn_wake(conn)) {
+    return is_last || limit - conn->receive_limit >= window / 4;
+}
+
+void weir_rudp_receive_credit(struct weir_rudp_conn *conn)
+{
+    if (weir_rudp_credit_is_due(conn) && weir_rudp_conn_wake(conn)) {
         conn->awake->is_credit_wanted = true;
         weir_rudp_conn_ready(conn);
     }

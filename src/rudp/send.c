@@ -353,7 +353,6 @@ void weir_rudp_flush(struct weir_rudp_conn *conn)
 /* The receiver must learn that a delivery message will not come: a skip takes its place. */
 static void skip_delivery(struct weir_rudp_conn *conn, struct message *message, struct chunk *chunk)
 {
-    weir_rudp_again_drop(conn, message);
     message->guarantee = WEIR_RUDP_GUARANTEE_SKIP;
     message->deadline = WEIR_NEVER;
     message->chunks++;
@@ -371,7 +370,7 @@ static bool expire(struct weir_rudp_conn *conn, struct message *message)
     struct chunk *chunk = &message->first;
     bool is_delivery = message->guarantee == WEIR_RUDP_DELIVERY;
     if (is_delivery && message->is_started) {
-        chunk = weir_pool_take(&ep->chunks);
+        chunk = weir_rudp_chunk_take(ep);
         if (chunk == NULL) {
             awake->deadline_next = weir_min_u64(awake->deadline_next, ep->now + retry);
             return false;
@@ -406,6 +405,7 @@ static void expire_queue(struct weir_rudp_conn *conn, struct queue *queue, weir_
     }
 }
 
+/* Also of the "again" list, to whose end each skip goes: it is passed over there. */
 static void expire_chunks(struct weir_rudp_conn *conn, struct chunk *chunk, weir_nsec now)
 {
     while (chunk != NULL) {
@@ -423,24 +423,13 @@ static void expire_chunks(struct weir_rudp_conn *conn, struct chunk *chunk, weir
     }
 }
 
-/* Starts over after each hit, because giving up changes the list. */
-static void expire_again(struct weir_rudp_conn *conn, weir_nsec now)
+/* When to look at all messages again, at the earliest: the more there are, the later, so that a
+ * deadline each costs no more of the time than one for all. */
+static weir_nsec next_look(const struct awake *awake, weir_nsec now)
 {
-    struct chunk *chunk = conn->awake->again_first;
-    while (chunk != NULL) {
-        struct message *message = chunk->message;
-        if (message->is_queued || message->guarantee != WEIR_RUDP_DELIVERY) {
-            chunk = chunk->next;
-        } else if (message->deadline > now) {
-            conn->awake->deadline_next =
-                weir_min_u64(conn->awake->deadline_next, message->deadline);
-            chunk = chunk->next;
-        } else if (expire(conn, message)) {
-            chunk = conn->awake->again_first;
-        } else {
-            return; /* tried again soon */
-        }
-    }
+    const weir_nsec message_ns = 200;
+    const weir_nsec longest = 10 * WEIR_MSEC;
+    return now + weir_min_u64(awake->messages * message_ns, longest);
 }
 
 void weir_rudp_send_expire(struct weir_rudp_conn *conn, weir_nsec now)
@@ -456,7 +445,9 @@ void weir_rudp_send_expire(struct weir_rudp_conn *conn, weir_nsec now)
     for (struct packet *packet = awake->sent_first; packet != NULL; packet = packet->next) {
         expire_chunks(conn, packet->chunks, now);
     }
-    expire_again(conn, now);
+    expire_chunks(conn, awake->again_first, now);
+    weir_rudp_again_drop_given_up(conn);
+    awake->deadline_next = weir_max_u64(awake->deadline_next, next_look(awake, now));
     weir_rudp_conn_ready(conn);
 }
 

@@ -75,7 +75,8 @@ static weir_nsec data_at(const struct weir_rudp_conn *conn)
     if (!is_waiting) {
         return WEIR_NEVER;
     }
-    if (weir_pool_left(&ep->packets) == 0 || weir_pool_left(&ep->chunks) == 0) {
+    uint32_t chunks_kept = awake->again_first == NULL ? CHUNKS_RESERVED : 0;
+    if (weir_pool_left(&ep->packets) == 0 || weir_pool_left(&ep->chunks) <= chunks_kept) {
         return ep->now + no_records_ns;
     }
     weir_nsec paced = weir_pacer_next(&awake->pacer, awake->cc.pacing_rate, conn->mtu_bytes);
@@ -165,7 +166,8 @@ static void open_timer(struct weir_rudp_conn *conn, weir_nsec now)
     }
     weir_rudp_path_timer(conn, now);
     if (now >= conn->awake->mtu.again) {
-        weir_rudp_mtu_start(conn);
+        conn->awake->mtu.again = WEIR_NEVER;
+        conn->awake->mtu.is_due = true;
     }
     if (now >= sleep_at(conn)) {
         weir_rudp_conn_sleep(conn);

@@ -160,6 +160,71 @@ static void half_messages_do_not_stay(void **state)
     close_case();
 }
 
+/* Nor do they take the memory that another connection's messages need. */
+static void half_messages_give_way(void **state)
+{
+    enum {
+        CONNECTIONS = 12,
+        LENGTH = 60000
+    };
+
+    static const struct weir_rudp_send order = {.guarantee = WEIR_RUDP_ORDER};
+    const struct weir_addr server = pair_server_addr();
+    struct weir_rudp_conn *conns[CONNECTIONS];
+    (void)state;
+    test.options.rudp.message_bytes_max = 1 << 16;
+    test.options.rudp.receive_window_bytes = 1 << 17;
+    test.options.rudp.assembly_bytes = 1 << 18;
+    open_connected();
+    for (unsigned i = 0; i < CONNECTIONS; i++) {
+        assert_int_equal(weir_rudp_connect(test.pair.hosts[CLIENT].rudp, test.pair.now, &server,
+                                           NULL, &conns[i]),
+                         WEIR_OK);
+    }
+    run_for(WEIR_SEC);
+    /* Each sends the beginning of one and nothing more, and does so again before it can sleep. */
+    set_loss(300000);
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned i = 0; i < CONNECTIONS; i++) {
+            assert_int_equal(weir_rudp_send(conns[i], &order, bytes, LENGTH), WEIR_OK);
+        }
+        run_for(500 * WEIR_MSEC);
+    }
+    set_loss(0);
+    assert_true(test.pair.hosts[SERVER].rudp->assemblies.used > 0);
+    assert_true(test.pair.hosts[SERVER].rudp->stats.drops[WEIR_RUDP_DROP_NO_ROOM] > 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(send_number(CLIENT, &delivery, 7 + i, LENGTH), WEIR_OK);
+    }
+    run_for(700 * WEIR_MSEC);
+    const struct log *log = &test.logs[SERVER];
+    assert_true(log->messages >= 2 && log->records[log->messages - 1].number == 8);
+    for (unsigned i = 0; i < CONNECTIONS; i++) {
+        weir_rudp_abort(conns[i], 0, "done");
+    }
+    close_case();
+}
+
+/* Few may be held and few put together: what finds no room comes again, in order. */
+static void small_pools_lose_nothing(void **state)
+{
+    (void)state;
+    test.options.rudp.held_max = 16;
+    test.options.rudp.send_queue_bytes = 32 * MIB;
+    open_connected();
+    set_loss(200000);
+    for (uint32_t i = 0; i < 1000; i++) {
+        assert_int_equal(send_number(CLIENT, &delivery, i, i % 10 == 0 ? 4000 : 8), WEIR_OK);
+    }
+    run_for(300 * WEIR_SEC);
+    assert_int_equal(test.logs[SERVER].messages, 1000);
+    for (uint32_t i = 0; i < 1000; i++) {
+        assert_int_equal(test.logs[SERVER].records[i].number, i);
+    }
+    set_loss(0);
+    close_case();
+}
+
 /* A copied message that the memory for outgoing messages can never hold is refused for good. */
 static void too_large_for_the_memory(void **state)
 {
@@ -220,6 +285,8 @@ int main(void)
         cmocka_unit_test_setup(given_up_half_way, reset_case),
         cmocka_unit_test_setup(none_takes_no_number, reset_case),
         cmocka_unit_test_setup(half_messages_do_not_stay, reset_case),
+        cmocka_unit_test_setup(half_messages_give_way, reset_case),
+        cmocka_unit_test_setup(small_pools_lose_nothing, reset_case),
         cmocka_unit_test_setup(too_large_for_the_memory, reset_case),
         cmocka_unit_test_setup(flush_is_not_forgotten, reset_case),
         cmocka_unit_test_setup(heartbeat_suits_the_idle_timeout, reset_case),
