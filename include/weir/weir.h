@@ -8,6 +8,8 @@
 #include "weir/addr.h"
 #include "weir/cc.h"
 #include "weir/driver.h"
+#include "weir/kcp.h"
+#include "weir/kcp_stats.h"
 #include "weir/loop.h"
 #include "weir/os.h"
 #include "weir/parcel.h"

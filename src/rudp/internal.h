@@ -462,7 +462,7 @@ bool weir_rudp_output_has_control(const struct awake *awake);
 weir_nsec weir_rudp_output_flush_at(const struct awake *awake);
 
 /* --- loss.c */
-/* A record for the next packet; NULL: the pool is empty and none of this connection's can be spared. */
+/* A record for the next packet; NULL: the pool is empty, and none of this one's can be spared. */
 struct packet *weir_rudp_packet_take(struct weir_rudp_conn *conn);
 void weir_rudp_loss_on_sent(struct weir_rudp_conn *conn, struct packet *packet, uint32_t size,
                             weir_nsec now);

@@ -482,7 +482,7 @@ bool weir_rudp_loss_on_ack(struct weir_rudp_conn *conn, const struct weir_rudp_a
     return true;
 }
 
-/* --- acknowledgements of ours ------------------------------------------------------------------ */
+/* --- acknowledgements of ours ----------------------------------------------------------------- */
 
 void weir_rudp_ack_late(struct weir_rudp_conn *conn, uint64_t number)
 {

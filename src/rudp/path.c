@@ -54,8 +54,8 @@ static bool is_same_host(const struct weir_addr *a, const struct weir_addr *b)
     return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
-/* RFC 9000 9.4: another host means another path; what is known of the old one is void, and what is
- * in flight there counts for nothing on the new one (MUST NOT), but that it arrives or gets lost. */
+/* RFC 9000 9.4: another host means another path; what is known of the old one is void, and what
+ * is in flight there counts for nothing on the new one (MUST NOT), but that it arrives or not. */
 static void start_over(struct weir_rudp_conn *conn)
 {
     struct awake *awake = conn->awake;
