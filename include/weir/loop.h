@@ -33,15 +33,25 @@ struct weir_verbs {
     enum weir_status (*output)(void *endpoint, weir_nsec now, struct weir_tx *tx);
 };
 
+/* Another clock than the system's: a simulation's, where nothing really waits. */
+struct weir_clock {
+    weir_nsec (*now)(void *user);
+    /* Returns at until (WEIR_NEVER: when it likes) or any time earlier. May run other loops. */
+    void (*wait)(void *user, weir_nsec until);
+    void *user;
+};
+
 struct weir_loop;
 
 struct weir_loop_config {
     struct weir_driver *driver; /* closed by the caller after weir_loop_close */
     struct weir_slide *slide;   /* the caller's; engines on this loop hold in the same one */
-    uint32_t packets_max;       /* datagrams one receive hands to the engine, default 1,024 */
+    uint32_t packets_max;       /* datagrams one receive hands to the engine, default 1,024, at
+                                   least 128 */
     size_t tx_bytes;            /* outgoing frame buffer, default 1 MiB */
     uint32_t receives_max;      /* receive calls in one run_once, default 16, so that sending and
                                    timers get their turn */
+    const struct weir_clock *clock; /* NULL, the default: the system's. Used until the close */
 };
 
 /* Defaults as above; driver and slide are set to NULL and have none. */
@@ -63,7 +73,8 @@ WEIR_API void weir_loop_attach(struct weir_loop *loop, void *endpoint,
                                const struct weir_verbs *verbs,
                                void (*on_events)(void *user, weir_nsec now), void *user);
 
-/* The loop's clock: CLOCK_MONOTONIC, read once at the start of run_once and on this call. */
+/* The loop's clock: CLOCK_MONOTONIC unless configured, read at the start of run_once and on this
+ * call. */
 WEIR_API weir_nsec weir_loop_now(struct weir_loop *loop);
 /* Waits for the driver until something is due, at most timeout ns (0: does not wait), then does all
  * that is to do. A signal ends the wait early. WEIR_ERR_OS when the driver failed for good: see its

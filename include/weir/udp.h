@@ -36,7 +36,7 @@ struct weir_udp_notice {
     bool is_gso_missing, is_gro_missing;
 };
 
-/* Defaults as above; bind is of family NONE and must be set. */
+/* Defaults as above; bind is IPv6 any, port 0. */
 WEIR_API void weir_udp_config_default(struct weir_udp_config *config);
 /* Opens a non-blocking socket; don't-fragment is set and the kernel's own path MTU guess ignored.
  * notice may be NULL. WEIR_ERR_OS with *os_error (an errno, else 0) when the system refuses,

@@ -27,7 +27,9 @@
 enum {
     WEIR_IMPAIR_COPIES_MAX = 2,
     WEIR_IMPAIR_FLIPS_MAX = 8,
-    WEIR_IMPAIR_DATAGRAM_MAX = 65507 /* 65,535 less the headers of IPv4 and UDP */
+    /* 65,535 less the headers of IPv4 and UDP. A peer may send 20 bytes more over IPv6: that is too
+     * large for every link. */
+    WEIR_IMPAIR_DATAGRAM_MAX = 65507
 };
 
 enum weir_impair_fate {

@@ -38,7 +38,7 @@ enum {
     IP6_HEADER_BYTES = 40,
     UDP_HEADER_BYTES = 8,
     HEADERS_BYTES_MAX = IP6_HEADER_BYTES + UDP_HEADER_BYTES,
-    PAYLOAD_BYTES_MAX = 65507,
+    IP_LENGTH_MAX = 65535, /* with the header for IPv4, without it for IPv6 */
     IP4_DONT_FRAGMENT = 0x4000,
     PROTOCOL_UDP = 17,
     HOP_LIMIT = 64,
@@ -222,14 +222,23 @@ static void write_file_header(struct trace *trace)
     write_block(trace, block, at);
 }
 
+static bool is_ip4(const struct datagram *datagram)
+{
+    return datagram->to->family == WEIR_ADDR_IP4 || datagram->from->family == WEIR_ADDR_IP4;
+}
+
+/* What no IP packet can carry is left out. */
 static void write_datagram(struct trace *trace, weir_nsec now, const struct datagram *datagram)
 {
+    uint32_t header_bytes = UDP_HEADER_BYTES + (is_ip4(datagram) ? IP4_HEADER_BYTES : 0);
+    if (datagram->length > IP_LENGTH_MAX - header_bytes) {
+        return;
+    }
     uint8_t block[28 + HEADERS_BYTES_MAX];
     uint8_t tail[24] = {0};
     uint8_t headers[HEADERS_BYTES_MAX];
-    size_t used = datagram->to->family == WEIR_ADDR_IP4 || datagram->from->family == WEIR_ADDR_IP4
-                      ? encode_ip4(trace, datagram, headers)
-                      : encode_ip6(datagram, headers);
+    size_t used =
+        is_ip4(datagram) ? encode_ip4(trace, datagram, headers) : encode_ip6(datagram, headers);
     encode_udp(datagram, headers + used);
     used += UDP_HEADER_BYTES;
 
@@ -281,9 +290,7 @@ static void trace_received(struct trace *trace, weir_nsec now, const struct weir
                                 .length = packet->length,
                                 .ecn = packet->ecn,
                                 .direction = DIRECTION_IN};
-    if (datagram.length <= PAYLOAD_BYTES_MAX) {
-        write_datagram(trace, now, &datagram);
-    }
+    write_datagram(trace, now, &datagram);
 }
 
 static void trace_sent(struct trace *trace, weir_nsec now, const struct weir_transmit *transmit)
@@ -300,9 +307,7 @@ static void trace_sent(struct trace *trace, weir_nsec now, const struct weir_tra
         datagram.length = transmit->segment_bytes == 0
                               ? left
                               : (uint32_t)weir_min_u64(left, transmit->segment_bytes);
-        if (datagram.length <= PAYLOAD_BYTES_MAX) {
-            write_datagram(trace, now, &datagram);
-        }
+        write_datagram(trace, now, &datagram);
         offset += datagram.length;
     } while (offset < transmit->length);
 }

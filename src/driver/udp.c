@@ -156,10 +156,9 @@ static bool set_ip_options(const struct weir_udp *udp)
                  set_option(udp, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) &&
                  set_option(udp, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE) &&
                  (!udp->is_any || set_option(udp, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1));
-    } else {
-        is_set = !udp->is_any || set_option(udp, IPPROTO_IP, IP_PKTINFO, 1);
     }
-    return is_set && set_option(udp, IPPROTO_IP, IP_RECVTOS, 1) &&
+    return is_set && (!udp->is_any || set_option(udp, IPPROTO_IP, IP_PKTINFO, 1)) &&
+           set_option(udp, IPPROTO_IP, IP_RECVTOS, 1) &&
            set_option(udp, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
 }
 

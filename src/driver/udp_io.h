@@ -28,7 +28,8 @@ enum {
     WEIR_UDP_SEGMENTS_MAX = 64,
     WEIR_UDP_SEGMENTS_RX_MAX = 128,
     WEIR_UDP_TX_BATCH = 64,
-    /* pktinfo (40 bytes for IPv6), traffic class, TOS and segment size, each with its header. */
+    /* Of an IPv4 datagram at a dual-stack socket: pktinfo twice (40 and 32 bytes), TOS and segment
+     * size (24 each), with their headers. All others bring less. */
     WEIR_UDP_CONTROL_BYTES = 128
 };
 

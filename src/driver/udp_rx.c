@@ -86,12 +86,13 @@ static enum weir_status receive_slots(struct weir_udp *udp, uint32_t slots, uint
     return WEIR_OK;
 }
 
-/* The address a datagram was sent to; not a multicast one, from which nothing can be answered. */
+/* The address a datagram was sent to; not a multicast one, from which nothing can be answered, and
+ * not that of an IPv4 datagram, which may be a broadcast one: read_pktinfo4 knows better. */
 static void read_pktinfo6(const struct cmsghdr *cmsg, struct weir_addr *local)
 {
     struct in6_pktinfo info;
     memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
-    if (!IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)) {
+    if (!IN6_IS_ADDR_MULTICAST(&info.ipi6_addr) && !IN6_IS_ADDR_V4MAPPED(&info.ipi6_addr)) {
         weir_sockaddr_from_in6(&info.ipi6_addr, info.ipi6_ifindex, local);
     }
 }
@@ -118,8 +119,8 @@ static bool is_cmsg(const struct cmsghdr *cmsg, int level, int type, size_t byte
            cmsg->cmsg_len >= CMSG_LEN(bytes);
 }
 
-/* IPv4 datagrams at a dual-stack socket bring their pktinfo at the IPv6 level, their TOS at the
- * IPv4 level. */
+/* IPv4 datagrams at a dual-stack socket bring their pktinfo at both levels, their TOS at the IPv4
+ * level. */
 static void read_control(struct msghdr *header, struct weir_addr *local, struct rx_info *info)
 {
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL;

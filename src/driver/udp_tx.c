@@ -149,8 +149,6 @@ static enum refusal judge_refusal(int error, bool is_run)
     case EINTR:
         return REFUSAL_RETRY;
     case EAGAIN:
-    case ENOBUFS:
-    case ENOMEM:
         return REFUSAL_WAIT;
     case EBADF:
     case ENOTSOCK:
@@ -164,6 +162,8 @@ static enum refusal judge_refusal(int error, bool is_run)
          * that is gone, which sending singly does not cure. */
         return is_run ? REFUSAL_SPLIT : REFUSAL_DROP;
     default:
+        /* Among them ENOBUFS and ENOMEM: the descriptor is writable all the same, so that whoever
+         * waited for it would try again at once and for as long as memory is short. */
         return REFUSAL_DROP;
     }
 }
@@ -195,14 +195,16 @@ static enum weir_status on_refused(struct weir_udp *udp, const struct weir_trans
     }
 }
 
-/* messages were taken. If they were pieces of a refused run, then the segmentation was what the
- * system refused: do without it from now on. */
+/* messages were taken. If they were whole segments of a refused run, then the segmentation was what
+ * the system refused: do without it from now on. A shorter last piece proves nothing: it may have
+ * found its way because the MTU is too small for the others only. */
 static void on_taken(struct weir_udp *udp, const struct weir_transmit *transmits,
                      struct weir_udp_cursor *at, uint32_t messages)
 {
+    bool is_whole = udp->tx_messages[0].iov[0].iov_len == transmits[at->index].segment_bytes;
     count_sent(udp, transmits, *at, messages);
     *at = udp->tx_ends[messages - 1];
-    if (udp->is_splitting) {
+    if (udp->is_splitting && is_whole) {
         udp->driver.run_bytes_max = 0;
         udp->driver.run_segments_max = 1;
     }

@@ -21,7 +21,7 @@ enum {
 
 struct weir_store;
 
-/* Bytes of the one block that init needs for a budget (rounded up to a power-of-two multiple). */
+/* Bytes of the one block that init needs for a budget (rounded up to whole pages). */
 size_t weir_store_mem_size(size_t budget_bytes);
 /* mem is 64-byte aligned and kept by the store. */
 struct weir_store *weir_store_init(void *mem, size_t budget_bytes);

@@ -22,6 +22,7 @@
 
 enum {
     PACKETS_MAX_DEFAULT = 1024,
+    PACKETS_MAX_MIN = 128, /* datagrams of one run that the kernel joined: all or none are taken */
     TX_BYTES_DEFAULT = 1 << 20,
     TX_BYTES_MIN = 65536, /* one datagram of any size */
     RECEIVES_MAX_DEFAULT = 16,
@@ -39,6 +40,7 @@ enum {
 struct weir_loop {
     struct weir_driver *driver;
     struct weir_slide *slide;
+    const struct weir_clock *clock; /* NULL: the system's */
     void *endpoint;
     const struct weir_verbs *verbs;
     void (*on_events)(void *user, weir_nsec now);
@@ -63,9 +65,12 @@ void weir_loop_config_default(struct weir_loop_config *config)
                                         .receives_max = RECEIVES_MAX_DEFAULT};
 }
 
-static weir_nsec read_clock(void)
+static weir_nsec read_clock(const struct weir_loop *loop)
 {
     struct timespec time;
+    if (loop->clock != NULL) {
+        return loop->clock->now(loop->clock->user);
+    }
     (void)clock_gettime(CLOCK_MONOTONIC, &time);
     return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
 }
@@ -73,7 +78,7 @@ static weir_nsec read_clock(void)
 enum weir_status weir_loop_open(const struct weir_loop_config *config, struct weir_loop **loop)
 {
     size_t tx_bytes = config->tx_bytes;
-    if (config->driver == NULL || config->slide == NULL || config->packets_max == 0 ||
+    if (config->driver == NULL || config->slide == NULL || config->packets_max < PACKETS_MAX_MIN ||
         config->receives_max == 0 || tx_bytes < TX_BYTES_MIN ||
         weir_slide_room(config->slide).length < config->driver->rx_room_bytes) {
         return WEIR_ERR_INVALID;
@@ -84,6 +89,7 @@ enum weir_status weir_loop_open(const struct weir_loop_config *config, struct we
     }
     made->driver = config->driver;
     made->slide = config->slide;
+    made->clock = config->clock;
     made->packets_max = config->packets_max;
     made->receives_max = config->receives_max;
     made->packets = calloc(config->packets_max, sizeof(*made->packets));
@@ -97,7 +103,7 @@ enum weir_status weir_loop_open(const struct weir_loop_config *config, struct we
     }
     /* The kernel's 50 us of grace would blur pacing and delayed acknowledgments. */
     (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
-    made->now = read_clock();
+    made->now = read_clock(made);
     *loop = made;
     return WEIR_OK;
 }
@@ -121,7 +127,7 @@ void weir_loop_attach(struct weir_loop *loop, void *endpoint, const struct weir_
 
 weir_nsec weir_loop_now(struct weir_loop *loop)
 {
-    loop->now = read_clock();
+    loop->now = read_clock(loop);
     return loop->now;
 }
 
@@ -171,7 +177,7 @@ static enum weir_status receive_all(struct weir_loop *loop)
         if (status != WEIR_OK || !loop->is_rx_left) {
             return status;
         }
-        loop->now = read_clock();
+        loop->now = read_clock(loop);
     }
     return WEIR_OK;
 }
@@ -202,7 +208,7 @@ static enum weir_status output_once(struct weir_loop *loop, bool *is_idle)
     /* A driver may lose its segmentation on the way. */
     tx->run_bytes_max = loop->driver->run_bytes_max;
     tx->run_segments_max = loop->driver->run_segments_max;
-    loop->now = read_clock();
+    loop->now = read_clock(loop);
     enum weir_status status = loop->verbs->output(loop->endpoint, loop->now, tx);
     *is_idle = status != WEIR_OK && tx->count == 0;
     return send_rest(loop);
@@ -266,7 +272,11 @@ static enum weir_status wait_until(struct weir_loop *loop, weir_nsec deadline, b
     struct pollfd poll_fd = {.fd = loop->driver->ops->fd(loop->driver), .events = POLLIN};
     struct timespec timeout = to_timespec(deadline - loop->now);
 
-    *is_readable = false;
+    *is_readable = loop->clock != NULL; /* which knows nothing of descriptors */
+    if (loop->clock != NULL) {
+        loop->clock->wait(loop->clock->user, deadline);
+        return WEIR_OK;
+    }
     if (poll_fd.fd < 0) {
         if (deadline != WEIR_NEVER) {
             (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &timeout, NULL);
@@ -298,7 +308,7 @@ static enum weir_status wait_for_work(struct weir_loop *loop, weir_nsec timeout,
         return WEIR_OK;
     }
     enum weir_status status = wait_until(loop, deadline, is_readable);
-    loop->now = read_clock();
+    loop->now = read_clock(loop);
     if (loop->driver->ops->next_timeout(loop->driver) <= loop->now) {
         *is_readable = true;
     }
@@ -311,7 +321,7 @@ static enum weir_status do_work(struct weir_loop *loop, bool is_readable)
     if (status != WEIR_OK) {
         return status;
     }
-    loop->now = read_clock();
+    loop->now = read_clock(loop);
     if (loop->verbs->next_timeout(loop->endpoint) <= loop->now) {
         loop->verbs->timeout(loop->endpoint, loop->now);
         drain_events(loop);
@@ -324,7 +334,7 @@ enum weir_status weir_loop_run_once(struct weir_loop *loop, weir_nsec timeout)
     bool is_readable = false;
     WEIR_ASSERT(loop->verbs != NULL && !loop->is_running);
     loop->is_running = true;
-    loop->now = read_clock();
+    loop->now = read_clock(loop);
     if (loop->are_events_left) {
         drain_events(loop);
         loop->is_tx_left = true;

@@ -239,6 +239,13 @@ static void too_large_vanishes(void **state)
     weir_impair_decide(&impair, 0, &packet, &verdict);
     assert_int_equal(verdict.fate, WEIR_IMPAIR_TOO_LARGE);
     assert_int_equal(impair.stats.too_large, 1);
+
+    /* No link takes more than IPv4 does; a peer can send more over IPv6. */
+    impair = made(1, &(struct weir_sim_link){.mtu_bytes = 70000});
+    packet = (struct weir_impair_packet){.length = 65508, .family = WEIR_ADDR_IP6};
+    weir_impair_decide(&impair, 0, &packet, &verdict);
+    assert_int_equal(verdict.fate, WEIR_IMPAIR_TOO_LARGE);
+    assert_int_equal(verdict.copies_count, 0);
 }
 
 static const struct weir_sim_link jittery = {.delay = 20 * WEIR_MSEC, .jitter = 10 * WEIR_MSEC};

@@ -510,6 +510,9 @@ static void test_open_errors(void **state)
     config.tx_bytes = 1000;
     assert_int_equal(weir_loop_open(&config, &loop), WEIR_ERR_INVALID);
     config.tx_bytes = 1 << 20;
+    config.packets_max = 127; /* less than the kernel may join into one run */
+    assert_int_equal(weir_loop_open(&config, &loop), WEIR_ERR_INVALID);
+    config.packets_max = 128;
     rig.driver->rx_room_bytes = UINT32_MAX;
     assert_int_equal(weir_loop_open(&config, &loop), WEIR_ERR_INVALID);
     assert_null(loop);

@@ -384,6 +384,38 @@ static void test_in_and_out(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+/* IPv6 carries 20 bytes more than IPv4. */
+static void test_longest_datagrams(void **state)
+{
+    (void)state;
+    static uint8_t data[65528];
+    static const uint32_t lengths[] = {65507, 65508, 65527, 65528};
+    static const char *const remotes[] = {"127.0.0.1:2", "[::1]:2"};
+    char path[64];
+    int os_error = 0;
+    uint32_t sent = 0;
+    struct weir_driver *trace = NULL;
+    struct record records[PACKETS_MAX];
+    struct fake fake = {.driver = {.ops = &fake_ops, .local = addr_of("[::]:1")},
+                        .takes = UINT32_MAX};
+    make_path(path);
+    assert_int_equal(weir_trace_open(&fake.driver, path, &trace, &os_error), WEIR_OK);
+    for (size_t i = 0; i < 8; i++) {
+        struct weir_transmit out = {
+            .path = {.remote = addr_of(remotes[i / 4])}, .data = data, .length = lengths[i % 4]};
+        assert_int_equal(trace->ops->send(trace, 0, &out, 1, &sent), WEIR_OK);
+    }
+    trace->ops->close(trace);
+
+    assert_int_equal(read_records(path, records), 4);
+    check_record(&records[0], &(struct expected){"0.0.0.0:1", remotes[0], data, 65507, 0, 2});
+    for (uint32_t i = 0; i < 3; i++) {
+        check_record(&records[1 + i],
+                     &(struct expected){"[::]:1", remotes[1], data, lengths[i], 0, 2});
+    }
+    assert_int_equal(unlink(path), 0);
+}
+
 /* All lengths around the padding, and a payload whose UDP checksum comes out as zero. */
 static void test_every_padding_and_checksum(void **state)
 {
@@ -459,9 +491,8 @@ static void test_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_in_and_out),
-        cmocka_unit_test(test_every_padding_and_checksum),
-        cmocka_unit_test(test_open_errors),
+        cmocka_unit_test(test_in_and_out),        cmocka_unit_test(test_every_padding_and_checksum),
+        cmocka_unit_test(test_longest_datagrams), cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
