@@ -35,12 +35,24 @@ enum weir_ecn {
     WEIR_ECN_CE = 3
 };
 
+/* What a packet is. Drivers of UDP give and take datagrams only, and leave it 0. */
+enum weir_protocol {
+    WEIR_PROTOCOL_DATAGRAM = 0,
+    WEIR_PROTOCOL_TCP = 6,       /* a TCP segment: its header and what follows */
+    WEIR_PROTOCOL_UNREACHED = 1, /* first bytes of a TCP segment that could not be delivered */
+    WEIR_PROTOCOL_FRAME = 255    /* a whole frame, as it is on the link */
+};
+
 /* One received datagram. The engine may overwrite its bytes (it decrypts in place). */
 struct weir_packet {
     uint8_t *data;
     uint32_t length;
+    uint16_t segment_bytes;       /* payload of each TCP segment that was joined here; 0: one */
     uint8_t ecn;                  /* enum weir_ecn */
+    uint8_t protocol;             /* enum weir_protocol */
+    bool is_checked;              /* the TCP checksum is right, or never left the machine */
     const struct weir_path *path; /* borrowed like data; shared by datagrams of one batch */
+    uint32_t mtu_bytes;           /* UNREACHED: what the next hop takes, 0: that was not it */
 };
 
 /* One run of datagrams to send: length bytes cut every segment_bytes, the last may be shorter. */
@@ -49,7 +61,10 @@ struct weir_transmit {
     uint8_t *data;
     uint32_t length;
     uint16_t segment_bytes; /* == length for a single datagram up to 65,507 */
+    uint16_t header_bytes;  /* not 0: so many come first and are repeated, adapted, in front of each
+                               segment_bytes of the rest (TSO) */
     uint8_t ecn;            /* enum weir_ecn */
+    uint8_t protocol;       /* enum weir_protocol */
 };
 
 /* Where an engine's output call writes: bytes and descriptors, both bounded. The engine appends;
@@ -64,6 +79,9 @@ struct weir_tx {
     uint32_t run_bytes_max; /* longest run of one transmit, at most 65,507; 0: no segmentation, one
                                datagram per transmit */
     uint32_t run_segments_max;
+    uint32_t headroom_bytes; /* left free in front of each transmit, for the headers below */
+    bool is_joined;          /* TCP: long segments with header_bytes are taken */
+    bool is_unchecked;       /* TCP: the checksum is the driver's, the field stays 0 */
 };
 
 /* Plain counters since open, written by the driver's thread. */
@@ -103,9 +121,11 @@ struct weir_driver {
     uint32_t run_bytes_max; /* for weir_tx: 0 when the driver has no segmentation */
     uint32_t run_segments_max;
     uint32_t datagram_bytes_max; /* longest datagram it can send */
-    int error;                   /* errno of the last WEIR_ERR_OS, else 0 */
-    struct weir_addr local;      /* bound address, family NONE when there are several */
-    bool is_rx_full;             /* the last receive ended for want of slots: more may be waiting */
+    uint32_t headroom_bytes;     /* for weir_tx, this and the next two */
+    bool is_joined, is_unchecked;
+    int error;              /* errno of the last WEIR_ERR_OS, else 0 */
+    struct weir_addr local; /* bound address, family NONE when there are several */
+    bool is_rx_full;        /* the last receive ended for want of slots: more may be waiting */
     struct weir_driver_stats stats;
 };
 

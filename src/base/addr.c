@@ -278,12 +278,26 @@ static bool read_ip6(const char **at, uint8_t ip[IP6_BYTES])
     return true;
 }
 
+/* On the wire a mapped address is the IPv4 one, and that is what packets are compared with. */
+static void unmap(struct weir_addr *addr)
+{
+    if (addr->scope == 0 && is_ip4_mapped(addr->ip)) {
+        addr->family = WEIR_ADDR_IP4;
+        memcpy(addr->ip, addr->ip + 12, IP4_BYTES);
+        memset(addr->ip + IP4_BYTES, 0, sizeof(addr->ip) - IP4_BYTES);
+    }
+}
+
 static bool read_host(const char **at, struct weir_addr *addr)
 {
     if (take(at, '[')) {
         addr->family = WEIR_ADDR_IP6;
-        return read_ip6(at, addr->ip) &&
-               (!take(at, '%') || read_decimal(at, UINT32_MAX, &addr->scope)) && take(at, ']');
+        if (!read_ip6(at, addr->ip) ||
+            (take(at, '%') && !read_decimal(at, UINT32_MAX, &addr->scope)) || !take(at, ']')) {
+            return false;
+        }
+        unmap(addr);
+        return true;
     }
     if (**at == ':' || take(at, '*')) {
         addr->family = WEIR_ADDR_IP6;

@@ -208,6 +208,9 @@ static enum weir_status output_once(struct weir_loop *loop, bool *is_idle)
     /* A driver may lose its segmentation on the way. */
     tx->run_bytes_max = loop->driver->run_bytes_max;
     tx->run_segments_max = loop->driver->run_segments_max;
+    tx->headroom_bytes = loop->driver->headroom_bytes;
+    tx->is_joined = loop->driver->is_joined;
+    tx->is_unchecked = loop->driver->is_unchecked;
     loop->now = read_clock(loop);
     enum weir_status status = loop->verbs->output(loop->endpoint, loop->now, tx);
     *is_idle = status != WEIR_OK && tx->count == 0;
