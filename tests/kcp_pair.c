@@ -35,7 +35,8 @@ static void host_open(struct kcp_pair *pair, unsigned index, const struct kcp_pa
     struct kcp_host *host = &pair->hosts[index];
     struct weir_addr addr = kcp_pair_server_addr();
     struct weir_slide_config slide;
-    struct weir_kcp_config kcp = options->kcp;
+    struct weir_kcp_config kcp =
+        index == 1 && options->server != NULL ? *options->server : options->kcp;
     uint8_t seed[32] = {(uint8_t)index};
     memcpy(seed + 8, &options->seed, sizeof(options->seed));
     host->pair = pair;
@@ -83,6 +84,7 @@ void kcp_pair_close(struct kcp_pair *pair)
 {
     for (unsigned i = 0; i < 2; i++) {
         struct kcp_host *host = &pair->hosts[i];
+        weir_kcp_fini(host->kcp);
         weir_mem_unmap(host->kcp_mem, host->kcp_bytes);
         weir_mem_unmap(host->slide_mem, host->slide_bytes);
         free(host->tx_buffer);
@@ -140,6 +142,12 @@ static void send(struct kcp_host *host)
         uint32_t sent;
         status = weir_kcp_output(host->kcp, host->pair->now, &tx);
         must(tx.used_bytes <= tx.buffer_bytes, "output beyond its room");
+        for (uint32_t i = 0; i < tx.count; i++) {
+            /* Of a run only the last may be shorter. */
+            if (tx.transmits[i].segment_bytes > host->datagram_bytes_max) {
+                host->datagram_bytes_max = tx.transmits[i].segment_bytes;
+            }
+        }
         must(host->driver->ops->send(host->driver, host->pair->now, tx.transmits, tx.count,
                                      &sent) == WEIR_OK,
              "send");

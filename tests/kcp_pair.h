@@ -37,7 +37,8 @@ struct kcp_host {
     struct weir_packet packets[KCP_PAIR_PACKETS];
     struct weir_transmit transmits[KCP_PAIR_TRANSMITS];
     uint8_t *tx_buffer;
-    size_t tx_bytes; /* of it that output may use */
+    size_t tx_bytes;             /* of it that output may use */
+    uint32_t datagram_bytes_max; /* the longest it sent */
 };
 
 struct kcp_pair {
@@ -52,6 +53,7 @@ struct kcp_pair_options {
     uint64_t seed;
     struct weir_sim_link link; /* both directions */
     struct weir_kcp_config kcp;
+    const struct weir_kcp_config *server; /* in place of kcp; NULL: the same */
 };
 
 /* 20 ms each way, no impairments, the default configuration with 16 sessions; only the server

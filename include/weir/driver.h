@@ -46,13 +46,13 @@ enum weir_protocol {
 /* One received datagram. The engine may overwrite its bytes (it decrypts in place). */
 struct weir_packet {
     uint8_t *data;
-    uint32_t length;
-    uint16_t segment_bytes;       /* payload of each TCP segment that was joined here; 0: one */
-    uint8_t ecn;                  /* enum weir_ecn */
-    uint8_t protocol;             /* enum weir_protocol */
-    bool is_checked;              /* the TCP checksum is right, or never left the machine */
     const struct weir_path *path; /* borrowed like data; shared by datagrams of one batch */
-    uint32_t mtu_bytes;           /* UNREACHED: what the next hop takes, 0: that was not it */
+    uint32_t length;
+    uint32_t mtu_bytes;     /* UNREACHED: what the next hop takes, 0: that was not it */
+    uint16_t segment_bytes; /* payload of each TCP segment that was joined here; 0: one */
+    uint8_t ecn;            /* enum weir_ecn */
+    uint8_t protocol;       /* enum weir_protocol */
+    bool is_checked;        /* the TCP checksum is right, or never left the machine */
 };
 
 /* One run of datagrams to send: length bytes cut every segment_bytes, the last may be shorter. */

@@ -25,6 +25,7 @@
 #include "weir/addr.h"
 #include "weir/cc.h"
 #include "weir/driver.h"
+#include "weir/kcp_layers.h"
 #include "weir/kcp_stats.h"
 #include "weir/loop.h"
 #include "weir/parcel.h"
@@ -53,8 +54,9 @@ enum {
 enum weir_kcp_address_policy {
     WEIR_KCP_ADDRESS_STRICT = 0, /* another address is another session */
     WEIR_KCP_ADDRESS_ROAM,       /* conv alone names the session, which moves along: MOVED */
-    WEIR_KCP_ADDRESS_REPLACE     /* one session an address, as in kcp-go: a PUSH with sn 0 and
-                                    another conv ends the one before, cause REPLACED */
+    WEIR_KCP_ADDRESS_REPLACE     /* one session an address, as in kcp-go: where is_accepting, a
+                                    PUSH with sn 0 and another conv ends the one before, cause
+                                    REPLACED */
 };
 
 /* What all sessions of an endpoint share, and may be changed while it runs (weir_kcp_tune). The
@@ -103,6 +105,18 @@ struct weir_kcp_config {
     weir_nsec keepalive;       /* a WASK after so much silence, default 30 s, 0: never */
     weir_nsec idle_timeout;    /* closed after so much silence, default 120 s, 0: never. These three
                                   are kept to an eighth of the shortest, 4 s at most */
+    enum weir_kcp_cipher cipher; /* of the crypto header, see weir/kcp_layers.h; default NIL */
+    uint8_t key[WEIR_KCP_KEY_BYTES];
+    /* Forward error correction asks for address_policy REPLACE: an address has one sequence of
+     * groups, as in kcp-go. Without it data packets of a peer that uses it are read all the same.
+     */
+    bool is_fec;       /* lost packets of a peer's groups are brought back; the groups' size, 32
+                          packets at most or what is sent here, is known once a whole group has
+                          come in order; default off */
+    uint16_t fec_data; /* packets of an outgoing group, and the parity packets behind them, 256 at
+                          most together; default both 0: none. Implies is_fec */
+    uint16_t fec_parity;
+    uint32_t fec_buffers_max; /* packets kept for FEC, all sessions, 1.5 KiB each; 0: 1,024 */
     struct weir_kcp_tuning tuning;
 };
 
@@ -118,14 +132,19 @@ WEIR_API const char *weir_kcp_preset_name(unsigned i);
 /* Bytes of the one block, worst case, summed term by term in kcp/memory.c; 0 when config is outside
  * its bounds, also while slide is NULL. Most of it is touched only when used. */
 WEIR_API size_t weir_kcp_mem_size(const struct weir_kcp_config *config);
-/* mem: 64-byte aligned, reads as zeros (weir_mem_map), used until the caller frees it; there is no
- * fini. config and seed are copied, the slide is used as long as mem. seed: 32 bytes; secret and
+/* mem: 64-byte aligned, reads as zeros (weir_mem_map), used until fini or until the caller frees
+ * it. config and seed are copied, the slide is used as long as mem. seed: 32 bytes; secret and
  * random in production, any fixed value in a simulation.
- * WEIR_ERR_INVALID when mem is NULL or config outside its bounds. */
+ * WEIR_ERR_INVALID when mem is NULL or config outside its bounds. With SM4 only:
+ * WEIR_ERR_UNSUPPORTED (libcrypto was built without it), WEIR_ERR_MEMORY. */
 WEIR_API enum weir_status weir_kcp_init(void *mem, const struct weir_kcp_config *config,
                                         const uint8_t seed[32], weir_nsec now,
                                         struct weir_kcp **endpoint);
-/* Changes the tuning of all sessions from now on; what is in flight stays as it was cut.
+/* Wipes the keys and gives back what libcrypto allocated for SM4; the sessions are forgotten
+ * without a word and mem is the caller's again. Not needed where there is no cipher. */
+WEIR_API void weir_kcp_fini(struct weir_kcp *endpoint);
+/* Changes the tuning of all sessions from now on; what is in flight stays as it was cut, and a
+ * message that is arriving must still fit the receive window.
  * WEIR_ERR_INVALID when it is outside its bounds; nothing changes then. */
 WEIR_API enum weir_status weir_kcp_tune(struct weir_kcp *endpoint,
                                         const struct weir_kcp_tuning *tuning);
@@ -238,7 +257,8 @@ WEIR_API void weir_kcp_pause(struct weir_kcp_conn *conn, bool is_paused);
 /* Queues a copy of data (NULL is fine for length 0). When it fails nothing was queued:
  * WEIR_ERR_FULL: send_queue_max, send_bytes or awake_max is reached; WRITABLE follows.
  * WEIR_ERR_TOO_LARGE: more fragments than fragments_max, or than the peer's window was ever said to
- * hold (until it has said: than ours does): it could never be delivered. WEIR_ERR_INVALID: length 0
+ * hold (until it has said: than ours does): it could never be delivered. While something is on its
+ * way that may still show a larger window: WEIR_ERR_FULL. WEIR_ERR_INVALID: length 0
  * in a stream.
  * WEIR_ERR_CLOSED: closing, closed, or a request that is not accepted yet. */
 WEIR_API enum weir_status weir_kcp_send(struct weir_kcp_conn *conn, const void *data,

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "weir/kcp_layers.h"
 #include "weir/status.h"
 #include "weir/time.h"
 
@@ -38,7 +39,7 @@ struct weir_kcp_conn_stats {
 
 /* Why a datagram, or the rest of one, or a segment was dropped. */
 enum weir_kcp_drop {
-    WEIR_KCP_DROP_TRUNCATED,     /* shorter than a segment's header */
+    WEIR_KCP_DROP_TRUNCATED,     /* shorter than its headers */
     WEIR_KCP_DROP_LENGTH,        /* data past the end of the datagram */
     WEIR_KCP_DROP_COMMAND,       /* no such command */
     WEIR_KCP_DROP_CONV,          /* a segment of another session behind the first */
@@ -51,7 +52,9 @@ enum weir_kcp_drop {
     WEIR_KCP_DROP_WINDOW,        /* PUSH: beyond the receive window */
     WEIR_KCP_DROP_NO_ROOM,       /* a pool, a store or the slide is full: the peer sends again */
     WEIR_KCP_DROP_CLOSED,        /* for a session that has ended */
-    WEIR_KCP_DROP_OUTER,         /* the crypto or FEC header around it does not hold */
+    WEIR_KCP_DROP_FORGED,        /* CRC or tag does not match: another key or cipher, or garbage */
+    WEIR_KCP_DROP_FEC,           /* the size in the FEC header is wrong */
+    WEIR_KCP_DROP_PARITY,        /* no use for it: FEC is off, or of no session that is awake */
     WEIR_KCP_DROP_UNDRAINED,     /* events were not pulled before the next input */
     WEIR_KCP_DROP_COUNT
 };
@@ -64,6 +67,7 @@ struct weir_kcp_stats {
     uint64_t segments_sent, resent_fast, resent_early, resent_timeout; /* PUSHes */
     uint64_t acks_sent, probes_sent;
     uint64_t drops[WEIR_KCP_DROP_COUNT];
+    struct weir_kcp_fec_stats fec; /* all 0 without FEC */
 };
 
 /* Fills *stats with the figures of now. */

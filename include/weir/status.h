@@ -31,7 +31,8 @@ enum WEIR_CHECKED weir_status {
     WEIR_ERR_MEMORY,      /* the operating system refused memory (set-up only) */
     WEIR_ERR_UNSUPPORTED, /* the driver, kernel or build cannot do this */
     WEIR_ERR_OS,          /* a system call failed; the driver keeps errno */
-    WEIR_ERR_MALFORMED    /* bytes that do not decode */
+    WEIR_ERR_MALFORMED,   /* bytes that do not decode */
+    WEIR_ERR_TIMEOUT      /* a blocking call's time is up; what was done until then stays done */
 };
 
 /* One short English sentence part for a status, static storage, never NULL. */

@@ -27,6 +27,8 @@ const char *weir_status_text(enum weir_status status)
         return "a system call failed";
     case WEIR_ERR_MALFORMED:
         return "malformed data";
+    case WEIR_ERR_TIMEOUT:
+        return "the time is up";
     default:
         return "unknown status";
     }

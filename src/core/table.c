@@ -60,6 +60,11 @@ static size_t overflows_bytes(uint32_t groups)
     return weir_size_align(weir_size_mul(groups, OVERFLOW_BYTES), MEMORY_ALIGN);
 }
 
+uint32_t weir_table_slots(const struct weir_table_config *config)
+{
+    return count_groups(config->entries_max) * GROUP;
+}
+
 size_t weir_table_mem_size(const struct weir_table_config *config)
 {
     uint32_t groups = count_groups(config->entries_max);

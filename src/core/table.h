@@ -34,6 +34,8 @@ struct weir_table {
 };
 
 size_t weir_table_mem_size(const struct weir_table_config *config);
+/* Places for entries, of which entries_max are used at most: an entry's index is below it. */
+uint32_t weir_table_slots(const struct weir_table_config *config);
 /* mem must read as zeros (fresh pages from the system do, at no cost). hash_key: secret. */
 void weir_table_init(struct weir_table *table, void *mem, const struct weir_table_config *config,
                      const struct weir_hash_key *hash_key);

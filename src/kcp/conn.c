@@ -16,7 +16,7 @@ struct weir_kcp_conn *weir_kcp_conn_at(const struct weir_kcp *ep, uint32_t index
     return (struct weir_kcp_conn *)(void *)ep->table.entries + index;
 }
 
-static uint32_t conn_index(const struct weir_kcp_conn *conn)
+uint32_t weir_kcp_conn_index(const struct weir_kcp_conn *conn)
 {
     return (uint32_t)(conn - weir_kcp_conn_at(conn->endpoint, 0));
 }
@@ -92,7 +92,7 @@ void weir_kcp_conn_pend(struct weir_kcp_conn *conn, unsigned bits)
     if (conn->is_listed) {
         return;
     }
-    uint32_t index = conn_index(conn);
+    uint32_t index = weir_kcp_conn_index(conn);
     conn->is_listed = true;
     *event_link(ep, index) = LIST_END;
     if (ep->events.first == LIST_END) {
@@ -229,7 +229,7 @@ bool weir_kcp_conn_is_quiet(const struct weir_kcp_conn *conn)
            awake->ack_count == 0 && conn->pending == 0 && !conn->is_listed &&
            !conn->is_writable_wanted && !awake->is_ask_wanted && !awake->is_tell_wanted &&
            !conn->is_paused && awake->ready_next == LIST_OUT && awake->starved_next == LIST_OUT &&
-           conn->endpoint->cursor.conn != conn;
+           conn->endpoint->cursor.conn != conn && conn->endpoint->cursor.fec_conn != conn;
 }
 
 /* Gives the control block back, with all that hangs on it. */
@@ -242,6 +242,7 @@ static void release_awake(struct weir_kcp_conn *conn)
     weir_kcp_receive_drop_all(awake);
     weir_kcp_send_close_page(awake);
     weir_kcp_acks_give(awake);
+    weir_kcp_layers_on_released(awake);
     weir_wheel_cancel(ep->wheel, awake->index);
     weir_list_remove(&ep->awake, &awake->link);
     if (awake->paced != NULL) {
@@ -357,6 +358,7 @@ struct weir_kcp_conn *weir_kcp_conn_open(struct weir_kcp *ep, const uint32_t key
         ep->stats.sessions_peak = ep->stats.sessions;
     }
     ep->stats.pending += state == STATE_REQUESTED;
+    weir_kcp_layers_on_opened(conn);
     weir_kcp_sweep_plan(ep);
     return conn;
 }
@@ -369,6 +371,9 @@ void weir_kcp_conn_free(struct weir_kcp_conn *conn)
     }
     if (ep->cursor.conn_last == conn) {
         ep->cursor.conn_last = NULL;
+    }
+    if (ep->cursor.fec_conn == conn) {
+        ep->cursor.fec_conn = NULL;
     }
     ep->stats.pending -= conn->state == STATE_REQUESTED;
     if (conn->is_awake) {

@@ -78,7 +78,7 @@ static const struct {
     {"xor", WEIR_KCP_CIPHER_XOR},
 };
 
-enum weir_status weir_kcp_crypt_by_name(const char *name, enum weir_kcp_cipher *cipher)
+enum weir_status weir_kcp_cipher_by_name(const char *name, enum weir_kcp_cipher *cipher)
 {
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(name, names[i].name) == 0) {
@@ -89,25 +89,25 @@ enum weir_status weir_kcp_crypt_by_name(const char *name, enum weir_kcp_cipher *
     return WEIR_ERR_UNSUPPORTED;
 }
 
-const char *weir_kcp_crypt_name(size_t index)
+const char *weir_kcp_cipher_name(unsigned i)
 {
-    return index < sizeof(names) / sizeof(names[0]) ? names[index].name : NULL;
+    return i < sizeof(names) / sizeof(names[0]) ? names[i].name : NULL;
 }
 
 /* --- keys ------------------------------------------------------------------------------------- */
 
-void weir_kcp_crypt_key(struct weir_span secret, uint8_t key[WEIR_KCP_CRYPT_KEY_BYTES])
+void weir_kcp_key(struct weir_span pass_phrase, uint8_t key[WEIR_KCP_KEY_BYTES])
 {
     static const uint8_t salt[] = {'k', 'c', 'p', '-', 'g', 'o'};
-    pbkdf2_hmac_sha1(secret.length, secret.data, KEY_ROUNDS, sizeof(salt), salt,
-                     WEIR_KCP_CRYPT_KEY_BYTES, key);
+    pbkdf2_hmac_sha1(pass_phrase.length, pass_phrase.data, KEY_ROUNDS, sizeof(salt), salt,
+                     WEIR_KCP_KEY_BYTES, key);
 }
 
 static void expand_xor(struct weir_kcp_crypt *crypt, const uint8_t *key)
 {
     static const uint8_t salt[] = {'s', 'H', '3', 'C', 'I', 'V', 'o', 'F',
                                    '#', 'r', 'W', 'L', 't', 'J', 'o', '6'};
-    pbkdf2_hmac_sha1(WEIR_KCP_CRYPT_KEY_BYTES, key, XOR_ROUNDS, sizeof(salt), salt, XOR_BYTES,
+    pbkdf2_hmac_sha1(WEIR_KCP_KEY_BYTES, key, XOR_ROUNDS, sizeof(salt), salt, XOR_BYTES,
                      crypt->key.xor_table);
 }
 
@@ -169,7 +169,7 @@ static enum weir_status expand_key(struct weir_kcp_crypt *crypt, const uint8_t *
         use_block(crypt, block_twofish, 16);
         break;
     case WEIR_KCP_CIPHER_BLOWFISH:
-        (void)blowfish_set_key(&crypt->key.blowfish, WEIR_KCP_CRYPT_KEY_BYTES, key);
+        (void)blowfish_set_key(&crypt->key.blowfish, WEIR_KCP_KEY_BYTES, key);
         use_block(crypt, block_blowfish, 8);
         break;
     case WEIR_KCP_CIPHER_CAST5:
@@ -206,7 +206,7 @@ size_t weir_kcp_crypt_size(void)
 }
 
 enum weir_status weir_kcp_crypt_init(void *mem, enum weir_kcp_cipher cipher,
-                                     const uint8_t key[WEIR_KCP_CRYPT_KEY_BYTES],
+                                     const uint8_t key[WEIR_KCP_KEY_BYTES],
                                      struct weir_kcp_crypt **crypt)
 {
     struct weir_kcp_crypt *made = mem;

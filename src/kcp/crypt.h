@@ -14,11 +14,7 @@
  *     | nonce  | CRC  | payload         |             | nonce  | payload        | tag 16  |
  *     +--------+------+-----------------+             +--------+----------------+---------+
  *     CRC32 (IEEE), little-endian, of the payload; then all of it, nonce too, goes through the
- *     cipher.
- *
- * These ciphers (all but AES-GCM) keep a secret from whoever listens; a CRC proves nothing against
- * whoever writes, and nothing here stops a replay. A nonce of AES-GCM is random: NIST SP 800-38D
- * 8.3 allows 2^32 datagrams per key.
+ *     cipher. What this protects from, and what not: weir/kcp_layers.h.
  */
 #ifndef WEIR_KCP_CRYPT_H
 #define WEIR_KCP_CRYPT_H
@@ -27,30 +23,11 @@
 #include <stdint.h>
 
 #include "base/prng.h"
+#include "weir/kcp_layers.h"
 #include "weir/span.h"
 #include "weir/status.h"
 
-enum weir_kcp_cipher {
-    WEIR_KCP_CIPHER_NIL,  /* no header at all */
-    WEIR_KCP_CIPHER_NONE, /* the header in clear */
-    WEIR_KCP_CIPHER_AES_128,
-    WEIR_KCP_CIPHER_AES_192,
-    WEIR_KCP_CIPHER_AES_256,
-    WEIR_KCP_CIPHER_AES_128_GCM,
-    WEIR_KCP_CIPHER_AES_192_GCM,
-    WEIR_KCP_CIPHER_AES_256_GCM,
-    WEIR_KCP_CIPHER_SALSA20,
-    WEIR_KCP_CIPHER_SM4,
-    WEIR_KCP_CIPHER_TWOFISH,
-    WEIR_KCP_CIPHER_BLOWFISH,
-    WEIR_KCP_CIPHER_CAST5,
-    WEIR_KCP_CIPHER_3DES,
-    WEIR_KCP_CIPHER_XOR,
-    WEIR_KCP_CIPHER_COUNT
-};
-
 enum {
-    WEIR_KCP_CRYPT_KEY_BYTES = 32, /* of which a cipher takes the first bytes that it needs */
     WEIR_KCP_CRYPT_FRONT_MAX = 20,
     WEIR_KCP_CRYPT_TAIL_MAX = 16
 };
@@ -64,20 +41,12 @@ struct weir_kcp_crypt_stats {
     uint64_t dropped_forged; /* CRC or tag does not match: another key, another cipher, garbage */
 };
 
-/* *cipher by name ("aes" is "aes-256", "null" is "nil"); WEIR_ERR_UNSUPPORTED for any other. */
-enum weir_status weir_kcp_crypt_by_name(const char *name, enum weir_kcp_cipher *cipher);
-/* The index-th name there is, for help and errors; static storage, NULL behind the last. */
-const char *weir_kcp_crypt_name(size_t index);
-
-/* The key that kcptun makes of a pass phrase: PBKDF2-HMAC-SHA1, 4096 rounds (about 1 ms). */
-void weir_kcp_crypt_key(struct weir_span secret, uint8_t key[WEIR_KCP_CRYPT_KEY_BYTES]);
-
 size_t weir_kcp_crypt_size(void);
 /* mem: weir_kcp_crypt_size() bytes, aligned to 64, kept until fini. The key is copied.
  * Errors: WEIR_ERR_INVALID (no such cipher); of SM4 only: WEIR_ERR_UNSUPPORTED (libcrypto was built
  * without it), WEIR_ERR_MEMORY. After an error there is nothing to fini. */
 enum weir_status weir_kcp_crypt_init(void *mem, enum weir_kcp_cipher cipher,
-                                     const uint8_t key[WEIR_KCP_CRYPT_KEY_BYTES],
+                                     const uint8_t key[WEIR_KCP_KEY_BYTES],
                                      struct weir_kcp_crypt **crypt);
 void weir_kcp_crypt_fini(struct weir_kcp_crypt *crypt);
 

@@ -162,7 +162,9 @@ const char *weir_kcp_drop_text(enum weir_kcp_drop drop)
         [WEIR_KCP_DROP_WINDOW] = "window",
         [WEIR_KCP_DROP_NO_ROOM] = "no room",
         [WEIR_KCP_DROP_CLOSED] = "closed",
-        [WEIR_KCP_DROP_OUTER] = "outer",
+        [WEIR_KCP_DROP_FORGED] = "forged",
+        [WEIR_KCP_DROP_FEC] = "fec",
+        [WEIR_KCP_DROP_PARITY] = "parity",
         [WEIR_KCP_DROP_UNDRAINED] = "undrained",
     };
     return drop < WEIR_KCP_DROP_COUNT ? texts[drop] : "unknown";

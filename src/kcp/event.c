@@ -72,12 +72,16 @@ enum weir_status weir_kcp_event(struct weir_kcp *ep, struct weir_kcp_event *even
         if (ep->events.first != LIST_END && conn_event(ep, event)) {
             return WEIR_OK;
         }
-        if (ep->cursor.conn != NULL) {
-            if (weir_kcp_input_continue(ep, event)) {
-                return WEIR_OK;
+        if (ep->cursor.conn == NULL) {
+            if (!weir_kcp_input_next(ep)) {
+                return WEIR_AGAIN;
             }
-        } else if (!weir_kcp_input_next(ep)) {
-            return WEIR_AGAIN;
+            if (ep->cursor.conn == NULL || ep->events.first != LIST_END) {
+                continue; /* nothing to read in it, or news that come before */
+            }
+        }
+        if (weir_kcp_input_continue(ep, event)) {
+            return WEIR_OK;
         }
     }
 }

@@ -109,7 +109,8 @@ static void make_encode_tables(struct weir_kcp_fec *fec)
     ec_init_tables((int)data, (int)parity, fec->coefficients, fec->encode_tables);
 }
 
-struct weir_kcp_fec *weir_kcp_fec_init(void *mem, const struct weir_kcp_fec_config *config)
+struct weir_kcp_fec *weir_kcp_fec_init(void *mem, const struct weir_kcp_fec_config *config,
+                                       struct weir_kcp_fec_stats *stats)
 {
     struct layout at = lay_out(config);
     size_t tables = coefficients_max(config) * WEIR_KCP_FEC_TABLE_BYTES;
@@ -118,6 +119,7 @@ struct weir_kcp_fec *weir_kcp_fec_init(void *mem, const struct weir_kcp_fec_conf
 
     memset(fec, 0, sizeof(*fec));
     fec->config = *config;
+    fec->stats = stats;
     fec->encode_tables = base + at.encode_tables;
     fec->patterns = (void *)(base + at.patterns);
     fec->coefficients = base + at.coefficients;
@@ -135,7 +137,7 @@ struct weir_kcp_fec *weir_kcp_fec_init(void *mem, const struct weir_kcp_fec_conf
 
 const struct weir_kcp_fec_stats *weir_kcp_fec_stats(const struct weir_kcp_fec *fec)
 {
-    return &fec->stats;
+    return fec->stats;
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -192,7 +194,7 @@ static void skip_parity(struct weir_kcp_fec_encoder *encoder)
 {
     uint16_t parity = encoder->fec->config.parity;
     give_parity(encoder, (size_t)parity - encoder->due, parity);
-    encoder->fec->stats.parity_skipped += encoder->due;
+    encoder->fec->stats->parity_skipped += encoder->due;
     skip_numbers(encoder, encoder->due);
     encoder->due = 0;
 }
@@ -240,14 +242,14 @@ unsigned weir_kcp_fec_encode(struct weir_kcp_fec_encoder *encoder, struct weir_m
         add_shard(encoder, shard, length);
     }
     skip_numbers(encoder, 1);
-    fec->stats.data_sent++;
+    fec->stats->data_sent++;
 
     if (++encoder->count < fec->config.data) {
         return 0;
     }
     encoder->count = 0;
     if (!encoder->is_protected) {
-        fec->stats.parity_skipped += fec->config.parity;
+        fec->stats->parity_skipped += fec->config.parity;
         skip_numbers(encoder, fec->config.parity);
         return 0;
     }
@@ -269,7 +271,7 @@ void weir_kcp_fec_take_parity(struct weir_kcp_fec_encoder *encoder, uint8_t *p)
     give_parity(encoder, index, index + 1);
     encoder->due--;
     skip_numbers(encoder, 1);
-    encoder->fec->stats.parity_sent++;
+    encoder->fec->stats->parity_sent++;
 }
 
 uint32_t weir_kcp_fec_encoder_reset(struct weir_kcp_fec_encoder *encoder)
@@ -282,7 +284,7 @@ uint32_t weir_kcp_fec_encoder_reset(struct weir_kcp_fec_encoder *encoder)
         if (encoder->is_protected) {
             give_parity(encoder, 0, config->parity);
         }
-        encoder->fec->stats.parity_skipped += config->parity;
+        encoder->fec->stats->parity_skipped += config->parity;
         skip_numbers(encoder, (uint32_t)config->data - encoder->count + config->parity);
         encoder->count = 0;
     }

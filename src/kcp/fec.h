@@ -30,6 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/kcp_layers.h"
 #include "weir/span.h"
 #include "weir/status.h"
 #include "weir/time.h"
@@ -57,21 +58,6 @@ struct weir_kcp_fec_config {
     weir_nsec expiry;          /* an incoming group is given up after it; 0: 60 s */
 };
 
-/* Counted since init, over all sessions. */
-struct weir_kcp_fec_stats {
-    uint64_t data_sent, parity_sent;
-    uint64_t parity_skipped; /* not sent: no buffers, or not taken in time */
-    uint64_t data_received, parity_received;
-    uint64_t recovered;   /* lost packets brought back */
-    uint64_t groups_lost; /* given up with data packets missing */
-    uint64_t tunings;     /* a decoder took over a peer's group size */
-    uint64_t dropped_malformed;
-    uint64_t ignored_late; /* this and below: only not used for recovery */
-    uint64_t ignored_duplicate;
-    uint64_t ignored_unknown; /* group size not found out yet, or larger than shards_max */
-    uint64_t ignored_no_room;
-};
-
 struct weir_kcp_fec;
 struct weir_kcp_fec_encoder;
 struct weir_kcp_fec_decoder;
@@ -85,8 +71,9 @@ enum weir_status weir_kcp_fec_check(const struct weir_kcp_fec_config *config,
 size_t weir_kcp_fec_mem_size(const struct weir_kcp_fec_config *config);
 size_t weir_kcp_fec_encoder_size(const struct weir_kcp_fec_config *config);
 size_t weir_kcp_fec_decoder_size(void);
-/* mem: aligned to 64, kept until the end. */
-struct weir_kcp_fec *weir_kcp_fec_init(void *mem, const struct weir_kcp_fec_config *config);
+/* mem: aligned to 64, kept until the end, like stats, in which is counted. */
+struct weir_kcp_fec *weir_kcp_fec_init(void *mem, const struct weir_kcp_fec_config *config,
+                                       struct weir_kcp_fec_stats *stats);
 /* Borrowed, kept up to date in place. */
 const struct weir_kcp_fec_stats *weir_kcp_fec_stats(const struct weir_kcp_fec *fec);
 
@@ -111,6 +98,8 @@ uint32_t weir_kcp_fec_encoder_reset(struct weir_kcp_fec_encoder *encoder);
 
 /* Is it FEC? packet: as it is behind the crypto header. */
 enum weir_kcp_fec_type weir_kcp_fec_type(struct weir_span packet);
+/* The segments of a data packet, inside it; false: it is too short, or its size field is wrong. */
+bool weir_kcp_fec_segments(struct weir_span packet, struct weir_span *segments);
 
 /* mem: weir_kcp_fec_decoder_size() bytes, aligned to 8. */
 struct weir_kcp_fec_decoder *weir_kcp_fec_decoder_init(void *mem, struct weir_kcp_fec *fec);
@@ -125,5 +114,17 @@ bool weir_kcp_fec_recovered(struct weir_kcp_fec_decoder *decoder, struct weir_sp
 void weir_kcp_fec_decoder_expire(struct weir_kcp_fec_decoder *decoder, weir_nsec now);
 /* Gives all buffers back: before a session rests or ends. The group size stays known. */
 void weir_kcp_fec_decoder_reset(struct weir_kcp_fec_decoder *decoder);
+
+/* How many packets a peer's groups have; both 0: not known. */
+struct weir_kcp_fec_groups {
+    uint8_t data, parity;
+};
+
+/* What a decoder knows, for a session that rests; and what a decoder just made is to begin with in
+ * place of its config's. A wrong size is worse than none: of packets that are not of one group the
+ * code makes one that looks right up to its data, as what all headers agree in stays as it is. */
+struct weir_kcp_fec_groups weir_kcp_fec_decoder_groups(const struct weir_kcp_fec_decoder *decoder);
+void weir_kcp_fec_decoder_expect(struct weir_kcp_fec_decoder *decoder,
+                                 struct weir_kcp_fec_groups groups);
 
 #endif

@@ -85,7 +85,7 @@ static void finish_group(struct weir_kcp_fec_decoder *decoder, struct group *gro
 static void give_up_group(struct weir_kcp_fec_decoder *decoder, struct group *group)
 {
     if (!group->is_done) {
-        decoder->fec->stats.groups_lost++;
+        decoder->fec->stats->groups_lost++;
     }
     finish_group(decoder, group);
 }
@@ -222,7 +222,7 @@ static void recover_group(struct weir_kcp_fec_decoder *decoder, struct group *gr
     size_t missing = (size_t)decoder->data - group->data_count;
     size_t length = gather_sources(decoder, group);
     if (!take_outputs(decoder, group, missing, length)) {
-        fec->stats.ignored_no_room++;
+        fec->stats->ignored_no_room++;
         give_up_group(decoder, group);
         return;
     }
@@ -241,7 +241,7 @@ static void recover_group(struct weir_kcp_fec_decoder *decoder, struct group *gr
 
 bool weir_kcp_fec_recovered(struct weir_kcp_fec_decoder *decoder, struct weir_span *segments)
 {
-    struct weir_kcp_fec_stats *stats = &decoder->fec->stats;
+    struct weir_kcp_fec_stats *stats = decoder->fec->stats;
     (void)give_list(decoder, &decoder->lent);
     while (decoder->recovered != WEIR_POOL_NONE) {
         struct weir_kcp_fec_buffer *buffer = buffer_at(decoder, decoder->recovered);
@@ -299,7 +299,7 @@ static void keep_packet(struct weir_kcp_fec_decoder *decoder, struct group *grou
     }
     struct weir_kcp_fec_buffer *buffer = take_buffer(decoder, group);
     if (buffer == NULL) {
-        decoder->fec->stats.ignored_no_room++;
+        decoder->fec->stats->ignored_no_room++;
         return;
     }
     *buffer = (struct weir_kcp_fec_buffer){
@@ -318,7 +318,7 @@ static void keep_packet(struct weir_kcp_fec_decoder *decoder, struct group *grou
 static void take_in(struct weir_kcp_fec_decoder *decoder, weir_nsec now, uint32_t seqid,
                     struct weir_span shard)
 {
-    struct weir_kcp_fec_stats *stats = &decoder->fec->stats;
+    struct weir_kcp_fec_stats *stats = decoder->fec->stats;
     uint32_t place = seqid % shards_of(decoder);
     struct group *group = find_group(decoder, now, seqid - place);
     if (group == NULL) {
@@ -371,7 +371,7 @@ static bool follow_peer(struct weir_kcp_fec_decoder *decoder, uint32_t seqid, bo
     weir_kcp_fec_decoder_reset(decoder);
     decoder->data = (uint16_t)data;
     decoder->parity = (uint16_t)parity;
-    decoder->fec->stats.tunings++;
+    decoder->fec->stats->tunings++;
     return true;
 }
 
@@ -409,6 +409,22 @@ void weir_kcp_fec_decoder_reset(struct weir_kcp_fec_decoder *decoder)
     decoder->next_expiry = WEIR_NEVER;
 }
 
+struct weir_kcp_fec_groups weir_kcp_fec_decoder_groups(const struct weir_kcp_fec_decoder *decoder)
+{
+    return (struct weir_kcp_fec_groups){.data = (uint8_t)decoder->data,
+                                        .parity = (uint8_t)decoder->parity};
+}
+
+void weir_kcp_fec_decoder_expect(struct weir_kcp_fec_decoder *decoder,
+                                 struct weir_kcp_fec_groups groups)
+{
+    WEIR_ASSERT((groups.data == 0) == (groups.parity == 0) &&
+                groups.data + groups.parity <= decoder->fec->config.shards_max);
+    weir_kcp_fec_decoder_reset(decoder);
+    decoder->data = groups.data;
+    decoder->parity = groups.parity;
+}
+
 void weir_kcp_fec_decoder_expire(struct weir_kcp_fec_decoder *decoder, weir_nsec now)
 {
     if (now < decoder->next_expiry) {
@@ -444,32 +460,40 @@ enum weir_kcp_fec_type weir_kcp_fec_type(struct weir_span packet)
     }
 }
 
-/* *shard of any packet, and *segments of a data packet, whose size field may claim anything. */
-static bool read_packet(struct weir_span packet, bool is_data, struct weir_span *segments,
-                        struct weir_span *shard)
+bool weir_kcp_fec_segments(struct weir_span packet, struct weir_span *segments)
 {
     if (packet.length < WEIR_KCP_FEC_HEADER_BYTES) {
         return false;
     }
-    *shard = weir_span_of(packet.data + WEIR_KCP_FEC_PREFIX_BYTES,
-                          packet.length - WEIR_KCP_FEC_PREFIX_BYTES);
-    if (!is_data) {
-        return true;
+    uint16_t size = weir_kcp_fec_load16(packet.data + WEIR_KCP_FEC_PREFIX_BYTES);
+    if (size < WEIR_KCP_FEC_SIZE_BYTES || size > packet.length - WEIR_KCP_FEC_PREFIX_BYTES) {
+        return false; /* it may claim anything */
     }
-    uint16_t size = weir_kcp_fec_load16(shard->data);
-    if (size < WEIR_KCP_FEC_SIZE_BYTES || size > shard->length) {
-        return false;
-    }
-    shard->length = size;
     *segments = weir_span_of(packet.data + WEIR_KCP_FEC_HEADER_BYTES,
                              (size_t)size - WEIR_KCP_FEC_SIZE_BYTES);
+    return true;
+}
+
+/* *shard of any packet, and *segments of a data packet. */
+static bool read_packet(struct weir_span packet, bool is_data, struct weir_span *segments,
+                        struct weir_span *shard)
+{
+    if (packet.length < WEIR_KCP_FEC_HEADER_BYTES ||
+        (is_data && !weir_kcp_fec_segments(packet, segments))) {
+        return false;
+    }
+    *shard = weir_span_of(packet.data + WEIR_KCP_FEC_PREFIX_BYTES,
+                          packet.length - WEIR_KCP_FEC_PREFIX_BYTES);
+    if (is_data) {
+        shard->length = segments->length + WEIR_KCP_FEC_SIZE_BYTES;
+    }
     return true;
 }
 
 void weir_kcp_fec_decode(struct weir_kcp_fec_decoder *decoder, weir_nsec now,
                          struct weir_span packet, struct weir_span *segments)
 {
-    struct weir_kcp_fec_stats *stats = &decoder->fec->stats;
+    struct weir_kcp_fec_stats *stats = decoder->fec->stats;
     enum weir_kcp_fec_type type = weir_kcp_fec_type(packet);
     bool is_data = type == WEIR_KCP_FEC_DATA;
     struct weir_span shard;

@@ -38,7 +38,7 @@ struct weir_kcp_fec_pattern {
 
 struct weir_kcp_fec {
     struct weir_kcp_fec_config config;
-    struct weir_kcp_fec_stats stats;
+    struct weir_kcp_fec_stats *stats;
     struct weir_pool buffers;
     uint8_t *encode_tables;
     struct weir_kcp_fec_pattern *patterns;

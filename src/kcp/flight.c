@@ -47,6 +47,9 @@ struct slot *weir_kcp_flight_expired(struct awake *awake)
         return NULL;
     }
     uint32_t now = weir_kcp_tick_now(ep);
+    if (weir_kcp_diff(now, awake->tick) >= CALENDAR_SLOTS) {
+        awake->tick = now - (CALENDAR_SLOTS - 1); /* every day has passed: once round is enough */
+    }
     while (weir_kcp_diff(now, awake->tick) >= 0) {
         uint32_t days = days_to_used(flight, awake->tick);
         if (days == CALENDAR_SLOTS || days > now - awake->tick) {
@@ -188,7 +191,7 @@ void weir_kcp_flight_on_resent(struct awake *awake, struct slot *slot, uint32_t 
     weir_kcp_day_remove(awake->flight, slot, weir_kcp_slot_index(awake, slot));
     weir_kcp_day_append(awake, slot, weir_kcp_tick_after(ep, wait_ms));
     weir_kcp_list_remove(awake, slot);
-    if (slot->xmit <= FASTLIMIT && tuning->resend != 0) {
+    if (slot->xmit <= ep->fast_limit && tuning->resend != 0) {
         weir_kcp_list_append(awake, slot, LIST_RESENT);
     }
 }

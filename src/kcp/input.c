@@ -21,11 +21,12 @@ void weir_kcp_set_now(struct weir_kcp *ep, weir_nsec now)
 void weir_kcp_input(struct weir_kcp *ep, weir_nsec now, struct weir_packet *packets, uint32_t count)
 {
     struct cursor *cursor = &ep->cursor;
-    if (cursor->conn != NULL || cursor->index < cursor->count) {
-        ep->stats.drops[WEIR_KCP_DROP_UNDRAINED] += cursor->count - cursor->index;
-    }
+    /* The one that is being read is dropped in part. */
+    ep->stats.drops[WEIR_KCP_DROP_UNDRAINED] +=
+        cursor->count - cursor->index + (cursor->conn != NULL);
     weir_kcp_release_borrowed(ep);
     weir_kcp_set_now(ep, now);
+    ep->stats.datagrams_received += count;
     *cursor = (struct cursor){.packets = packets, .count = count};
 }
 
@@ -107,13 +108,14 @@ static bool follow(struct weir_kcp_conn *conn, struct weir_span datagram,
     return true;
 }
 
-static __attribute__((noinline)) struct weir_kcp_conn *find_session(
-    struct weir_kcp *ep, const struct weir_packet *packet, uint32_t conv)
+static __attribute__((noinline)) struct weir_kcp_conn *find_session(struct weir_kcp *ep,
+                                                                    struct weir_span datagram,
+                                                                    const struct weir_path *path)
 {
     struct cursor *cursor = &ep->cursor;
+    uint32_t conv = weir_kcp_load32(datagram.data);
     uint32_t key[KEY_WORDS];
-    struct weir_span datagram = weir_span_of(packet->data, packet->length);
-    if (!weir_kcp_key_make(ep, &packet->path->remote, conv, key)) {
+    if (!weir_kcp_key_make(ep, &path->remote, conv, key)) {
         weir_kcp_count_drop(ep, WEIR_KCP_DROP_ADDRESS);
         return NULL;
     }
@@ -124,9 +126,10 @@ static __attribute__((noinline)) struct weir_kcp_conn *find_session(
         weir_kcp_count_drop(ep, WEIR_KCP_DROP_CLOSED);
         return NULL;
     } else if (conn->key[ep->conv_at] != conv) {
-        /* Policy replace. The new session begins when the peer sends again: CLOSED comes first. */
+        /* Policy replace. The new session begins when the peer sends again: CLOSED comes first.
+         * Who accepts none loses none to a datagram that anybody could have sent. */
         weir_kcp_count_drop(ep, WEIR_KCP_DROP_SESSION);
-        if (is_beginning(datagram)) {
+        if (ep->config.is_accepting && is_beginning(datagram)) {
             weir_kcp_conn_end(conn, WEIR_KCP_CAUSE_REPLACED);
         }
         return NULL;
@@ -134,12 +137,12 @@ static __attribute__((noinline)) struct weir_kcp_conn *find_session(
         return NULL;
     }
     if (conn != NULL) {
-        cursor->path_last = packet->path;
+        cursor->path_last = path;
         cursor->conn_last = conn;
         cursor->conv = conv;
-        if (packet->path->local.family != WEIR_ADDR_NONE &&
-            !weir_addr_is_equal(&packet->path->local, &ep->locals[conn->local])) {
-            conn->local = weir_kcp_local_index(ep, &packet->path->local);
+        if (path->local.family != WEIR_ADDR_NONE &&
+            !weir_addr_is_equal(&path->local, &ep->locals[conn->local])) {
+            conn->local = weir_kcp_local_index(ep, &path->local);
         }
     }
     return conn;
@@ -148,12 +151,12 @@ static __attribute__((noinline)) struct weir_kcp_conn *find_session(
 /* --- datagrams -------------------------------------------------------------------------------- */
 
 /* Of a session that is not that of the datagram before. */
-static __attribute__((noinline)) bool choose_session(struct weir_kcp *ep,
-                                                     const struct weir_packet *packet)
+static __attribute__((noinline)) bool choose_session(struct weir_kcp *ep, struct weir_span datagram,
+                                                     const struct weir_path *path)
 {
     struct cursor *cursor = &ep->cursor;
     cursor->conn_last = NULL;
-    struct weir_kcp_conn *conn = find_session(ep, packet, weir_kcp_load32(packet->data));
+    struct weir_kcp_conn *conn = find_session(ep, datagram, path);
     if (conn == NULL) {
         return false;
     }
@@ -165,39 +168,68 @@ static __attribute__((noinline)) bool choose_session(struct weir_kcp *ep,
     return true;
 }
 
-static inline void begin_segments(struct weir_kcp *ep, const struct weir_packet *packet)
+/* false: dropped. */
+static inline bool begin_segments(struct weir_kcp *ep, struct weir_span datagram,
+                                  const struct weir_path *path)
 {
     struct cursor *cursor = &ep->cursor;
-    if (packet->length < WEIR_KCP_HEADER_BYTES) {
+    if (datagram.length < WEIR_KCP_HEADER_BYTES) {
         weir_kcp_count_drop(ep, WEIR_KCP_DROP_TRUNCATED);
-        return;
+        return false;
     }
-    if ((cursor->conn_last == NULL || packet->path != cursor->path_last ||
-         weir_kcp_load32(packet->data) != cursor->conv || cursor->conn_last->state >= STATE_ENDED ||
-         !cursor->conn_last->is_awake) &&
-        !choose_session(ep, packet)) {
-        return;
+    if ((cursor->conn_last == NULL || path != cursor->path_last ||
+         weir_kcp_load32(datagram.data) != cursor->conv ||
+         cursor->conn_last->state >= STATE_ENDED || !cursor->conn_last->is_awake) &&
+        !choose_session(ep, datagram, path)) {
+        return false;
     }
     cursor->conn = cursor->conn_last;
     cursor->awake = weir_kcp_awake_of(cursor->conn);
-    cursor->at = packet->data;
-    cursor->end = packet->data + packet->length;
+    cursor->at = datagram.data;
+    cursor->end = datagram.data + datagram.length;
     cursor->una_before = cursor->awake->snd_una;
     cursor->has_ack = cursor->is_ack_new = cursor->is_heard = false;
+    return true;
 }
 
-/* With something around it. The caller's packet is left as it is. */
-static __attribute__((noinline)) void begin_outer(struct weir_kcp *ep,
-                                                  const struct weir_packet *packet)
+static __attribute__((noinline)) void begin_fec(struct weir_kcp *ep, struct weir_span packet,
+                                                const struct weir_path *path)
 {
-    struct cursor *cursor = &ep->cursor;
-    cursor->inner = *packet;
-    cursor->is_more_wanted = true;
-    if (ep->outer_ops->open(ep->outer, &cursor->inner)) {
-        begin_segments(ep, &cursor->inner);
-    } else {
-        weir_kcp_count_drop(ep, WEIR_KCP_DROP_OUTER);
+    struct weir_span segments = packet;
+    if (weir_kcp_layers_peel(ep, &segments, path) && begin_segments(ep, segments, path) &&
+        ep->fec != NULL) {
+        weir_kcp_layers_feed(ep, ep->cursor.conn, packet, path);
     }
+}
+
+static inline void begin_datagram(struct weir_kcp *ep, struct weir_span datagram,
+                                  const struct weir_path *path)
+{
+    /* Where a FEC header has its type a segment has its command. */
+    if (datagram.length >= WEIR_KCP_HEADER_BYTES && datagram.data[4] >= WEIR_KCP_FEC_DATA) {
+        begin_fec(ep, datagram, path);
+    } else {
+        (void)begin_segments(ep, datagram, path);
+    }
+}
+
+static __attribute__((noinline)) void begin_sealed(struct weir_kcp *ep,
+                                                   const struct weir_packet *packet)
+{
+    struct weir_span datagram;
+    if (weir_kcp_layers_open(ep, packet, &datagram)) {
+        begin_datagram(ep, datagram, packet->path);
+    }
+}
+
+static __attribute__((noinline)) bool begin_recovered(struct weir_kcp *ep)
+{
+    struct weir_span datagram;
+    if (!weir_kcp_layers_recovered(ep, &datagram)) {
+        return false;
+    }
+    (void)begin_segments(ep, datagram, ep->cursor.fec_path);
+    return true;
 }
 
 static void on_heard(struct weir_kcp_conn *conn)
@@ -300,7 +332,7 @@ static inline void on_ack(struct cursor *cursor, struct awake *awake, uint32_t s
                           uint32_t now_ms)
 {
     int32_t rtt = weir_kcp_diff(now_ms, ts);
-    if (rtt >= 0) {
+    if (rtt >= 0 && !cursor->is_recovered) {
         add_sample(awake, (uint32_t)rtt);
     }
     if (sn - awake->snd_una < awake->snd_nxt - awake->snd_una) {
@@ -399,7 +431,8 @@ static bool take_segment(struct weir_kcp *ep, struct weir_kcp_event *event, bool
         cursor->is_heard = true;
         on_heard(cursor->conn);
     }
-    if (segment.wnd != awake->peer_window || awake->peer_window_max == 0) {
+    if ((segment.wnd != awake->peer_window || awake->peer_window_max == 0) &&
+        !cursor->is_recovered) {
         on_peer_window(awake, segment.wnd);
     }
     if (segment.una != awake->snd_una) {
@@ -467,23 +500,18 @@ bool weir_kcp_input_continue(struct weir_kcp *ep, struct weir_kcp_event *event)
 bool weir_kcp_input_next(struct weir_kcp *ep)
 {
     struct cursor *cursor = &ep->cursor;
-    if (cursor->is_more_wanted) {
-        if (ep->outer_ops->more(ep->outer, &cursor->inner)) {
-            begin_segments(ep, &cursor->inner);
-            return true;
-        }
-        cursor->is_more_wanted = false;
+    if (cursor->fec_conn != NULL && begin_recovered(ep)) {
+        return true;
     }
     if (cursor->index == cursor->count) {
         return false;
     }
     const struct weir_packet *packet = &cursor->packets[cursor->index++];
-    ep->stats.datagrams_received++;
     ep->stats.bytes_received += packet->length;
-    if (ep->outer_ops == NULL) {
-        begin_segments(ep, packet);
+    if (ep->crypt == NULL) {
+        begin_datagram(ep, weir_span_of(packet->data, packet->length), packet->path);
     } else {
-        begin_outer(ep, packet);
+        begin_sealed(ep, packet);
     }
     return true;
 }

@@ -3,7 +3,8 @@
  * internal.h - the state of the KCP engine, and which file owns which part of it.
  *
  * Reading order: this file, conn.c (records, waking, lists), input.c, receive.c (messages in),
- * send.c (messages out), flight.c (segments on their way), output.c (datagrams out), timers.c.
+ * send.c (messages out), flight.c (segments on their way), output.c (datagrams out), timers.c;
+ * layers.c (what is around the segments in a datagram).
  *
  *   struct weir_kcp            endpoint: table, wheel, pools, lists
  *     struct weir_kcp_conn     64 bytes: a session while nothing happens; it is the table's entry
@@ -27,6 +28,8 @@
 #include "core/rtt.h"
 #include "core/table.h"
 #include "core/wheel.h"
+#include "kcp/crypt.h"
+#include "kcp/fec.h"
 #include "mem/pool.h"
 #include "mem/store.h"
 #include "weir/kcp.h"
@@ -40,7 +43,7 @@ enum {
     RTO_FIRST_MS = 200,
     PROBE_FIRST_MS = 5000, /* window probes: then half as much longer each time */
     PROBE_MAX_MS = 120000,
-    FASTLIMIT = 5, /* fast resends only while a segment was sent no more often */
+    FASTLIMIT = 5, /* default of fast_limit */
     SSTHRESH_MIN = 2,
     PEER_WINDOW_FIRST = 128, /* until the peer has said */
     CALENDAR_SLOTS = 256,
@@ -226,9 +229,15 @@ struct awake {
     struct ack *acks;
     struct ack inline_acks[INLINE_ACKS];
 
+    /* layers.c */
+    struct weir_kcp_fec_encoder *encoder; /* NULL: not needed yet */
+    struct weir_kcp_fec_decoder *decoder;
+    uint16_t parity_due; /* packets of the encoder's that are to be sent next */
+
     bool is_ask_wanted, is_tell_wanted; /* WASK, WINS */
     bool is_flush_planned;              /* with the next interval, or at once */
     bool is_changed, is_lost;           /* resent in this flush: fast, for a timeout */
+    bool is_dead;                       /* of a lenient endpoint: dead_link was reached */
 
     uint64_t segments_sent, resent_fast, resent_timeout;
     uint64_t segments_received, segments_repeated;
@@ -236,20 +245,10 @@ struct awake {
 
 _Static_assert(sizeof(struct awake) <= 512, "an awake and empty session is half a kilobyte");
 
-/* What may be put around every datagram: a crypto header, forward error correction. */
-struct outer_ops {
-    uint16_t reserved_bytes; /* in front of the first segment */
-    uint16_t tail_bytes;     /* behind the last */
-    /* The datagram is complete but for its reserved bytes. Returns its length then, at most room;
-     * 0: it is not to be sent. */
-    uint32_t (*seal)(void *outer, struct weir_kcp_conn *conn, uint8_t *datagram, uint32_t length,
-                     uint32_t room);
-    /* More datagrams that the last one causes, one a call; 0: none. */
-    uint32_t (*extra)(void *outer, struct weir_kcp_conn *conn, uint8_t *datagram, uint32_t room);
-    /* Opens a received datagram in place: sets data and length to what is inside. */
-    bool (*open)(void *outer, struct weir_packet *packet);
-    /* One more datagram of segments that opening the last one has brought back; false: none. */
-    bool (*more)(void *outer, struct weir_packet *packet);
+/* What a session's FEC leaves behind when it sleeps; one a place of the table. */
+struct fec_memory {
+    uint32_t seqid; /* of its next packet */
+    struct weir_kcp_fec_groups groups;
 };
 
 /* A FIFO linked by index: of sessions (events) or of awake ones (ready, starved). */
@@ -265,8 +264,12 @@ struct cursor {
     struct awake *awake;
     const uint8_t *at, *end;
     uint32_t conv;
-    struct weir_packet inner; /* what is inside of the datagram being read */
-    bool is_more_wanted;      /* opening it may have brought back others */
+
+    /* layers.c: whose decoder is to be fed, and asked for lost packets; it stays awake so long */
+    struct weir_kcp_conn *fec_conn;
+    const struct weir_path *fec_path;
+    struct weir_span fec_packet; /* data NULL: it has been fed */
+    bool is_recovered;           /* the datagram was lost: what it says of times is stale */
 
     /* the look-up before: most datagrams of a batch are of one session */
     const struct weir_path *path_last;
@@ -291,6 +294,8 @@ struct weir_kcp {
     uint32_t mss, rto_min_ms, send_queue_max, ack_max;
     uint8_t conv_at;    /* place of conv in a key */
     uint8_t tick_shift; /* a tick of the calendars: 2^this ms, at most a quarter of the interval */
+    uint8_t fast_limit; /* fast resends only while a segment was sent no more often */
+    bool is_lenient;    /* sessions outlive what ends them elsewhere, see reference.h */
     struct weir_prng_secret secret;
 
     struct weir_table table;
@@ -307,8 +312,13 @@ struct weir_kcp {
     uint64_t sweep_place;
     weir_nsec sweep_at, sweep_period;
 
-    const struct outer_ops *outer_ops; /* NULL: plain KCP */
-    void *outer;
+    struct weir_kcp_crypt *crypt;  /* NULL: no crypto header */
+    struct weir_kcp_fec *fec;      /* NULL: no FEC */
+    struct fec_memory *fec_memory; /* by index of the session */
+    uint8_t *fec_codecs;           /* by index of its awake part: encoder and decoder */
+    uint32_t encoder_bytes, decoder_bytes;
+    uint16_t front_bytes, tail_bytes; /* that the layers put around the segments */
+    bool is_fec_sending;
 
     struct weir_addr locals[LOCALS_MAX];
     uint32_t locals_count;
@@ -322,6 +332,7 @@ bool weir_kcp_tuning_is_valid(const struct weir_kcp_tuning *tuning);
 
 /* --- conn.c: records, awake parts, lists. */
 struct weir_kcp_conn *weir_kcp_conn_at(const struct weir_kcp *ep, uint32_t index);
+uint32_t weir_kcp_conn_index(const struct weir_kcp_conn *conn);
 void weir_kcp_count_drop(struct weir_kcp *ep, enum weir_kcp_drop reason);
 /* false: the address cannot be packed. */
 bool weir_kcp_key_make(const struct weir_kcp *ep, const struct weir_addr *remote, uint32_t conv,
@@ -407,6 +418,31 @@ void weir_kcp_paced_on_lost(struct awake *awake, const struct slot *slot);
 void weir_kcp_paced_on_datagram(struct awake *awake);
 /* When the pacer lets the next datagram go; WEIR_NEVER: only after an ACK. */
 weir_nsec weir_kcp_paced_next(const struct awake *awake);
+
+/* --- layers.c: the crypto header and FEC. */
+/* What config asks of fec.h; false: it is outside its bounds. */
+bool weir_kcp_layers_fec_config(const struct weir_kcp_config *config,
+                                struct weir_kcp_fec_config *fec);
+/* crypt_mem, fec_mem: for the two layers, NULL where there is none. */
+enum weir_status weir_kcp_layers_init(struct weir_kcp *ep, void *crypt_mem, void *fec_mem);
+/* Opens the crypto header in place; false: it is dropped and counted. */
+bool weir_kcp_layers_open(struct weir_kcp *ep, const struct weir_packet *packet,
+                          struct weir_span *datagram);
+/* Seals all datagrams of tx from transmit first on. */
+void weir_kcp_layers_seal(struct weir_kcp *ep, const struct weir_tx *tx, uint32_t first);
+/* What to read of a datagram with FEC header, whose session is then remembered with
+ * weir_kcp_layers_feed; false: nothing now. */
+bool weir_kcp_layers_peel(struct weir_kcp *ep, struct weir_span *datagram,
+                          const struct weir_path *path);
+/* Once what is in packet has been read, conn's decoder is to have it. */
+void weir_kcp_layers_feed(struct weir_kcp *ep, struct weir_kcp_conn *conn, struct weir_span packet,
+                          const struct weir_path *path);
+/* Feeds what is to be fed. The next datagram that it has brought back; false: none. */
+bool weir_kcp_layers_recovered(struct weir_kcp *ep, struct weir_span *datagram);
+struct weir_kcp_fec_encoder *weir_kcp_layers_encoder(struct awake *awake);
+/* The session begins; goes to sleep or ends. */
+void weir_kcp_layers_on_opened(const struct weir_kcp_conn *conn);
+void weir_kcp_layers_on_released(struct awake *awake);
 
 /* --- timers.c */
 void weir_kcp_set_timer(struct awake *awake);

@@ -144,10 +144,9 @@ static inline void weir_kcp_flight_on_first_sent(struct awake *awake, struct slo
     slot->due_tick = departure->due;
     slot->xmit = 1;
     slot->fastack = 0;
-    slot->list = LIST_NONE;
+    slot->list = departure->is_listed ? LIST_FRESH : LIST_NONE;
     weir_kcp_day_link(awake->flight, slot, index, departure->day);
     if (departure->is_listed) {
-        slot->list = LIST_FRESH;
         slot->next = SLOT_NONE;
         slot->previous = fresh->last;
         *(fresh->last == SLOT_NONE ? &fresh->first : &awake->flight->slots[fresh->last].next) =

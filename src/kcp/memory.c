@@ -47,6 +47,7 @@ static bool config_is_valid(const struct weir_kcp_config *config)
         INDEX_MAX = 0x7ffffffe
     };
 
+    struct weir_kcp_fec_config fec;
     const size_t store_min = 1 << 16;
     const weir_nsec time_max = (weir_nsec)INT32_MAX * WEIR_MSEC; /* what heard_ms can tell */
     return config->slide != NULL && config->connections_max > 0 &&
@@ -55,7 +56,8 @@ static bool config_is_valid(const struct weir_kcp_config *config)
            config->held_max >= 2 * HELD_RESERVE && config->held_max < INDEX_MAX &&
            config->address_policy <= WEIR_KCP_ADDRESS_REPLACE && config->cc <= WEIR_CC_NONE &&
            config->connect_timeout <= time_max && config->keepalive <= time_max &&
-           config->idle_timeout <= time_max && weir_kcp_tuning_is_valid(&config->tuning);
+           config->idle_timeout <= time_max && (unsigned)config->cipher < WEIR_KCP_CIPHER_COUNT &&
+           weir_kcp_layers_fec_config(config, &fec) && weir_kcp_tuning_is_valid(&config->tuning);
 }
 
 static uint32_t awake_max(const struct weir_kcp_config *config)
@@ -87,12 +89,39 @@ enum part {
     PART_HELDS,
     PART_SEND,
     PART_WINDOW,
+    PART_CRYPT,
+    PART_FEC,
+    PART_FEC_MEMORY,
+    PART_FEC_CODECS,
     PART_COUNT
 };
+
+static bool has_fec(const struct weir_kcp_config *config)
+{
+    return config->is_fec || config->fec_data > 0;
+}
 
 static uint32_t paced_max(const struct weir_kcp_config *config)
 {
     return config->cc == WEIR_CC_NONE ? 0 : awake_max(config);
+}
+
+static size_t codec_bytes(const struct weir_kcp_fec_config *fec)
+{
+    return weir_kcp_fec_encoder_size(fec) + weir_kcp_fec_decoder_size();
+}
+
+static void layer_sizes(const struct weir_kcp_config *config, size_t sizes[PART_COUNT])
+{
+    struct weir_table_config table = table_config(config);
+    struct weir_kcp_fec_config fec;
+    sizes[PART_CRYPT] = config->cipher != WEIR_KCP_CIPHER_NIL ? weir_kcp_crypt_size() : 0;
+    sizes[PART_FEC] = sizes[PART_FEC_MEMORY] = sizes[PART_FEC_CODECS] = 0;
+    if (has_fec(config) && weir_kcp_layers_fec_config(config, &fec)) {
+        sizes[PART_FEC] = weir_kcp_fec_mem_size(&fec);
+        sizes[PART_FEC_MEMORY] = weir_size_mul(weir_table_slots(&table), sizeof(struct fec_memory));
+        sizes[PART_FEC_CODECS] = weir_size_mul(awake_max(config), codec_bytes(&fec));
+    }
 }
 
 static void part_sizes(const struct weir_kcp_config *config, size_t sizes[PART_COUNT])
@@ -106,6 +135,7 @@ static void part_sizes(const struct weir_kcp_config *config, size_t sizes[PART_C
     sizes[PART_HELDS] = weir_pool_mem_size(sizeof(struct held), config->held_max);
     sizes[PART_SEND] = weir_store_mem_size(config->send_bytes);
     sizes[PART_WINDOW] = weir_store_mem_size(config->window_bytes);
+    layer_sizes(config, sizes);
 }
 
 size_t weir_kcp_mem_size(const struct weir_kcp_config *config)
@@ -125,10 +155,7 @@ size_t weir_kcp_mem_size(const struct weir_kcp_config *config)
 void weir_kcp_apply_tuning(struct weir_kcp *ep)
 {
     struct weir_kcp_tuning *tuning = &ep->config.tuning;
-    uint32_t reserved = 0;
-    if (ep->outer_ops != NULL) {
-        reserved = (uint32_t)ep->outer_ops->reserved_bytes + ep->outer_ops->tail_bytes;
-    }
+    uint32_t reserved = (uint32_t)ep->front_bytes + ep->tail_bytes;
     uint64_t mtu = weir_max_u64(tuning->mtu_bytes, WEIR_KCP_MTU_MIN + reserved);
     tuning->mtu_bytes = (uint16_t)weir_min_u64(mtu, WEIR_KCP_MTU_MAX);
     ep->mss = tuning->mtu_bytes - reserved - WEIR_KCP_HEADER_BYTES;
@@ -170,10 +197,19 @@ enum weir_status weir_kcp_init(void *mem, const struct weir_kcp_config *config,
     memset(ep, 0, sizeof(*ep));
     ep->config = *config;
     weir_kcp_set_now(ep, now);
+    ep->fast_limit = FASTLIMIT;
     ep->conv_at = config->address_policy == WEIR_KCP_ADDRESS_REPLACE ? ADDRESS_WORDS : 0;
     ep->tick_shift = choose_tick_shift(config->tuning.interval_ms);
     ep->locals_count = 1; /* the first is of family NONE */
     weir_prng_secret_init(&ep->secret, seed);
+    ep->fec_memory = (struct fec_memory *)(void *)at[PART_FEC_MEMORY];
+    ep->fec_codecs = at[PART_FEC_CODECS];
+    enum weir_status status =
+        weir_kcp_layers_init(ep, sizes[PART_CRYPT] > 0 ? at[PART_CRYPT] : NULL,
+                             sizes[PART_FEC] > 0 ? at[PART_FEC] : NULL);
+    if (status != WEIR_OK) {
+        return status;
+    }
     weir_kcp_apply_tuning(ep);
     struct weir_table_config table = table_config(config);
     struct weir_hash_key table_key = {.k0 = weir_prng_secret_next(&ep->secret),

@@ -15,7 +15,7 @@ struct writer {
     struct awake *awake;
     struct weir_tx *tx;
     uint8_t *start, *at, *end;                /* start NULL: none is open */
-    uint32_t reserved, tail;                  /* bytes around the segments */
+    uint32_t reserved, tail, around;          /* bytes around the segments: front, back, both */
     uint32_t run_segment, run_room, run_left; /* the open run: size, bytes and datagrams to go */
     uint64_t head, una; /* words of a header, but for cmd and frg, and for len */
 };
@@ -58,21 +58,31 @@ static inline void emit(struct writer *w, uint32_t length)
     tx->used_bytes += length;
 }
 
-static __attribute__((noinline)) void emit_sealed(struct writer *w, uint32_t length)
+/* The datagram that begins behind what tx holds joins its group. */
+static __attribute__((noinline)) void join_group(const struct writer *w, uint32_t length)
 {
-    struct weir_kcp *ep = w->ep;
+    uint32_t front = w->reserved - WEIR_KCP_FEC_HEADER_BYTES;
+    struct weir_mut_span packet = {.data = w->tx->buffer + w->tx->used_bytes + front,
+                                   .length = length - front};
+    w->awake->parity_due = (uint16_t)weir_kcp_fec_encode(w->awake->encoder, packet);
+}
+
+/* The parity packets of a group that is complete. false: tx is full. */
+static __attribute__((noinline)) bool put_parity(struct writer *w)
+{
+    struct awake *awake = w->awake;
     const struct weir_tx *tx = w->tx;
-    size_t room = tx->buffer_bytes - tx->used_bytes;
-    length = ep->outer_ops->seal(ep->outer, w->awake->conn, tx->buffer + tx->used_bytes, length,
-                                 (uint32_t)room);
-    while (length > 0) {
-        emit(w, length);
-        room = tx->buffer_bytes - tx->used_bytes;
-        length = tx->count < tx->transmits_max && room >= WEIR_KCP_MTU_MAX
-                     ? ep->outer_ops->extra(ep->outer, w->awake->conn, tx->buffer + tx->used_bytes,
-                                            (uint32_t)room)
-                     : 0;
+    uint32_t front = w->reserved - WEIR_KCP_FEC_HEADER_BYTES;
+    while (awake->parity_due > 0) {
+        size_t length = front + weir_kcp_fec_parity_bytes(awake->encoder) + w->tail;
+        if (tx->count == tx->transmits_max || tx->buffer_bytes - tx->used_bytes < length) {
+            return false;
+        }
+        weir_kcp_fec_take_parity(awake->encoder, tx->buffer + tx->used_bytes + front);
+        awake->parity_due--;
+        emit(w, (uint32_t)length);
     }
+    return true;
 }
 
 static inline void close_datagram(struct writer *w)
@@ -82,20 +92,22 @@ static inline void close_datagram(struct writer *w)
     }
     uint32_t length = (uint32_t)(w->at - w->start);
     w->start = NULL;
-    if (w->ep->outer_ops == NULL) {
-        emit(w, length);
-    } else {
-        emit_sealed(w, length);
+    if (w->ep->is_fec_sending) {
+        join_group(w, length);
     }
+    emit(w, length + w->tail);
 }
 
 /* Begins a datagram with room for bytes. false: tx is full. */
 static bool open_datagram(struct writer *w, uint32_t bytes)
 {
     close_datagram(w);
+    if (w->awake->parity_due > 0 && !put_parity(w)) {
+        return false;
+    }
     const struct weir_tx *tx = w->tx;
     /* A segment cut for a larger datagram than is set now still leaves as a whole. */
-    uint64_t size = weir_max_u64(w->ep->config.tuning.mtu_bytes, w->reserved + bytes + w->tail);
+    uint64_t size = weir_max_u64(w->ep->config.tuning.mtu_bytes, w->around + bytes);
     if (tx->count == tx->transmits_max || tx->buffer_bytes - tx->used_bytes < size) {
         return false;
     }
@@ -211,6 +223,10 @@ static bool resend(struct writer *w, struct slot *slot)
     }
     put_push(w, slot, weir_kcp_flight_sn(w->awake, slot));
     if (tuning->dead_link != 0 && slot->xmit >= tuning->dead_link) {
+        w->awake->is_dead = true;
+        if (w->ep->is_lenient) {
+            return true;
+        }
         close_datagram(w);
         weir_kcp_conn_end(w->awake->conn, WEIR_KCP_CAUSE_DEAD_LINK);
         return false;
@@ -274,7 +290,8 @@ static inline void cut(struct awake *awake, struct slot *slot, uint32_t length)
     }
 }
 
-static bool put_new(struct writer *w)
+/* Apart: the compiler makes less of it within its caller. */
+static __attribute__((noinline)) bool put_new(struct writer *w)
 {
     struct awake *awake = w->awake;
     uint32_t window = weir_kcp_send_window(awake);
@@ -293,6 +310,7 @@ static bool put_new(struct writer *w)
         if (slot == NULL) {
             break; /* as if the window were smaller */
         }
+        __asm__("" : "+r"(slot)); /* else its address is computed anew for each field */
         is_room = ensure(w, bytes);
         if (!is_room) {
             break;
@@ -360,13 +378,16 @@ static enum turn flush(struct awake *awake, struct weir_tx *tx)
     }
     probe_window(awake);
     awake->is_flush_planned = false;
-    const struct outer_ops *outer = ep->outer_ops;
+    if (ep->is_fec_sending && awake->encoder == NULL) {
+        awake->encoder = weir_kcp_layers_encoder(awake);
+    }
     struct writer w = {
         .ep = ep,
         .awake = awake,
         .tx = tx,
-        .reserved = outer != NULL ? outer->reserved_bytes : 0,
-        .tail = outer != NULL ? outer->tail_bytes : 0,
+        .reserved = ep->front_bytes,
+        .tail = ep->tail_bytes,
+        .around = (uint32_t)ep->front_bytes + ep->tail_bytes,
         .head = weir_kcp_head_word(conn->key[ep->conv_at], 0, 0, weir_kcp_receive_window(awake)),
         .una = weir_kcp_tail_word(awake->rcv_nxt, 0)};
     bool is_done = put_all(&w);
@@ -374,7 +395,7 @@ static enum turn flush(struct awake *awake, struct weir_tx *tx)
     if (conn->state >= STATE_ENDED) {
         return TURN_DONE;
     }
-    if (!is_done) {
+    if (!is_done || (awake->parity_due > 0 && !put_parity(&w))) {
         return TURN_FULL;
     }
     weir_kcp_congestion_on_flushed(awake);
@@ -387,10 +408,9 @@ static enum turn flush(struct awake *awake, struct weir_tx *tx)
     return TURN_DONE;
 }
 
-enum weir_status weir_kcp_output(struct weir_kcp *ep, weir_nsec now, struct weir_tx *tx)
+static enum weir_status flush_ready(struct weir_kcp *ep, struct weir_tx *tx)
 {
     struct awake *awake;
-    weir_kcp_set_now(ep, now);
     while (ep->ready.first != LIST_END && (awake = weir_kcp_ready_take(ep)) != NULL) {
         if (flush(awake, tx) == TURN_FULL) {
             weir_kcp_ready(ep, awake); /* at the end: the others have their turn first */
@@ -398,4 +418,15 @@ enum weir_status weir_kcp_output(struct weir_kcp *ep, weir_nsec now, struct weir
         }
     }
     return WEIR_AGAIN;
+}
+
+enum weir_status weir_kcp_output(struct weir_kcp *ep, weir_nsec now, struct weir_tx *tx)
+{
+    uint32_t first = tx->count;
+    weir_kcp_set_now(ep, now);
+    enum weir_status status = flush_ready(ep, tx);
+    if (ep->crypt != NULL) {
+        weir_kcp_layers_seal(ep, tx, first); /* all at once: that is what costs least */
+    }
+    return status;
 }

@@ -216,7 +216,8 @@ static bool advance(struct awake *awake)
     while (queued_segments(awake) < tuning->receive_window &&
            (index = ring_get(awake, awake->rcv_nxt)) != HELD_NONE) {
         uint8_t frg = held_at(ep, index)->frg;
-        if (!tuning->is_stream && !is_next_fragment(awake, awake->rcv_nxt, frg)) {
+        if (!tuning->is_stream && !ep->is_lenient &&
+            !is_next_fragment(awake, awake->rcv_nxt, frg)) {
             break_off(awake);
             return false;
         }
@@ -270,7 +271,7 @@ bool weir_kcp_release_held(struct weir_kcp_conn *conn, struct weir_kcp_event *ev
         awake->held_count--;
     } while (frg != 0 && count < SPANS_MAX && awake->take_nxt != awake->whole_nxt);
     fill_event(conn, event, count, length);
-    if (advance(awake) && was_full) {
+    if (advance(awake) && was_full && weir_kcp_receive_window(awake) > 0) {
         awake->is_tell_wanted = true; /* the peer would find out only by asking */
         weir_kcp_flush_soon(awake);
     }

@@ -113,16 +113,6 @@ static uint32_t count_fragments(const struct weir_kcp *ep, size_t length)
     return length <= ep->mss ? 1 : (uint32_t)((length - 1) / ep->mss + 1);
 }
 
-/* A message of more fragments than the peer's window can hold would be acknowledged there and never
- * be complete. As long as the peer has not said how large that is, it is taken to be like ours. */
-static inline enum weir_status check_size(const struct awake *awake, uint32_t fragments)
-{
-    const struct weir_kcp_tuning *tuning = &awake->conn->endpoint->config.tuning;
-    uint32_t known = awake->peer_window_max;
-    uint32_t window = known != 0 ? known : tuning->receive_window;
-    return fragments > tuning->fragments_max || fragments > window ? WEIR_ERR_TOO_LARGE : WEIR_OK;
-}
-
 static bool is_state_sending(const struct weir_kcp_conn *conn)
 {
     return conn->state == STATE_OPEN || conn->state == STATE_CONNECTING;
@@ -131,6 +121,23 @@ static bool is_state_sending(const struct weir_kcp_conn *conn)
 static uint32_t in_flight(const struct awake *awake)
 {
     return awake->snd_nxt - awake->snd_una;
+}
+
+/* A message of more fragments than the peer's window can hold would be acknowledged there and never
+ * be complete. As long as the peer has not said how large that is, it is taken to be like ours.
+ * What it says is the room it has left: while it may hold something, WEIR_ERR_FULL. */
+static inline enum weir_status check_size(const struct awake *awake, uint32_t fragments)
+{
+    const struct weir_kcp_tuning *tuning = &awake->conn->endpoint->config.tuning;
+    if (fragments > tuning->fragments_max) {
+        return WEIR_ERR_TOO_LARGE;
+    }
+    uint32_t known = awake->peer_window_max;
+    uint32_t window = known != 0 ? known : tuning->receive_window;
+    if (fragments <= window || awake->conn->endpoint->is_lenient) {
+        return WEIR_OK;
+    }
+    return known != 0 && awake->queued + in_flight(awake) > 0 ? WEIR_ERR_FULL : WEIR_ERR_TOO_LARGE;
 }
 
 static void enqueue(struct awake *awake, struct message *message, uint32_t fragments)
@@ -214,8 +221,8 @@ static enum weir_status queue_bytes(struct weir_kcp_conn *conn, const uint8_t *d
         return push_back(conn, true);
     }
     uint32_t fragments = count_fragments(ep, length);
-    if (fragments > 1 && !is_stream && check_size(awake, fragments) != WEIR_OK) {
-        return WEIR_ERR_TOO_LARGE;
+    if (fragments > 1 && !is_stream && (status = check_size(awake, fragments)) != WEIR_OK) {
+        return status == WEIR_ERR_FULL ? push_back(conn, false) : status;
     }
     uint32_t queued = awake->queued + in_flight(awake);
     if (queued > 0 && queued + fragments > ep->send_queue_max) {

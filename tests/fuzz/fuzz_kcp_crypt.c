@@ -31,7 +31,7 @@ static struct weir_kcp_crypt *crypt_of(int cipher)
 {
     static _Alignas(64) uint8_t memory[WEIR_KCP_CIPHER_COUNT][16384];
     static struct weir_kcp_crypt *crypts[WEIR_KCP_CIPHER_COUNT];
-    static const uint8_t key[WEIR_KCP_CRYPT_KEY_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+    static const uint8_t key[WEIR_KCP_KEY_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
     if (crypts[cipher] == NULL) {
         must(weir_kcp_crypt_size() <= sizeof(memory[0]));
         must(weir_kcp_crypt_init(memory[cipher], (enum weir_kcp_cipher)cipher, key,

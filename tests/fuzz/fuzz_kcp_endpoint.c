@@ -3,13 +3,15 @@
  * fuzz_kcp_endpoint.c - a client and a server in virtual time, driven by the input: user calls,
  * time, a bad network, and an attacker who writes segments of his own into any session.
  *
- * The first bytes choose the settings; then each byte is an operation, followed by its arguments.
+ * The first bytes choose the settings, ciphers and FEC too; then each byte is an operation,
+ * followed by its arguments.
  * Checked besides crashes: events and due timers come to an end; nobody spins; windows and pools
  * agree with what is in them; after aborting everything nothing is left.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "kcp/fec_internal.h"
 #include "kcp/internal.h"
 #include "weir/os.h"
 
@@ -87,6 +89,25 @@ static void open_node(unsigned index, const struct weir_kcp_config *settings)
     MUST(weir_addr_parse(index == 0 ? "10.0.0.2:2" : "10.0.0.1:1", &node->path.remote) == WEIR_OK);
 }
 
+/* With FEC an address has one session. */
+static void draw_layers(struct weir_kcp_config *config)
+{
+    static const enum weir_kcp_cipher ciphers[] = {WEIR_KCP_CIPHER_NIL, WEIR_KCP_CIPHER_NONE,
+                                                   WEIR_KCP_CIPHER_AES_128_GCM,
+                                                   WEIR_KCP_CIPHER_BLOWFISH};
+
+    static const uint8_t groups[][2] = {{0, 0}, {1, 1}, {3, 2}, {10, 3}};
+    uint8_t bits = take8();
+    config->cipher = ciphers[bits & 3];
+    if ((bits & 4) != 0) {
+        config->address_policy = WEIR_KCP_ADDRESS_REPLACE;
+        config->is_fec = true;
+        config->fec_data = groups[bits >> 3 & 3][0];
+        config->fec_parity = groups[bits >> 3 & 3][1];
+        config->fec_buffers_max = 1 + (bits >> 5) * 4U;
+    }
+}
+
 static void draw_settings(struct weir_kcp_config *config)
 {
     struct weir_kcp_tuning *tuning = &config->tuning;
@@ -114,6 +135,7 @@ static void draw_settings(struct weir_kcp_config *config)
     tuning->receive_window = (uint16_t)(1 + take8() * 4);
     tuning->mtu_bytes = (uint16_t)(50 + take8() * 6);
     tuning->dead_link = take8();
+    draw_layers(config);
 }
 
 /* --- what must hold --------------------------------------------------------------------------- */
@@ -332,10 +354,42 @@ static void op_wait(void)
 
 /* --- the attacker ----------------------------------------------------------------------------- */
 
+/* Puts a FEC header of any kind in front of the segments, which begin at bytes + 8. */
+static uint8_t *forge_fec(uint8_t *bytes, size_t length)
+{
+    static const uint8_t types[] = {WEIR_KCP_FEC_DATA, WEIR_KCP_FEC_PARITY, WEIR_KCP_FEC_DATA,
+                                    WEIR_KCP_FEC_OUT_OF_BAND};
+    uint8_t kind = take8();
+    uint16_t size = (uint16_t)(length + 2 + ((kind & 4) != 0 ? take8() : 0));
+    if ((kind & 0xc0) == 0xc0) {
+        return bytes + WEIR_KCP_FEC_HEADER_BYTES; /* none */
+    }
+    memset(bytes, 0, WEIR_KCP_FEC_HEADER_BYTES);
+    bytes[0] = take8();
+    bytes[4] = types[kind & 3];
+    weir_store16(bytes + 6, __builtin_bswap16(size));
+    return bytes;
+}
+
+/* Whoever knows the key can write what is opened without fault. */
+static void deliver_sealed(struct node *node, uint8_t *bytes, size_t front, size_t length)
+{
+    struct weir_kcp *ep = node->kcp;
+    if (ep->crypt != NULL) {
+        struct weir_mut_span datagram = {.data = bytes + front - weir_kcp_crypt_front(ep->crypt)};
+        datagram.length = length + weir_kcp_crypt_front(ep->crypt) + weir_kcp_crypt_tail(ep->crypt);
+        weir_kcp_crypt_seal(ep->crypt, &ep->secret, &datagram, 1);
+        deliver(node, datagram.data, (uint32_t)datagram.length);
+    } else {
+        deliver(node, bytes + front, (uint32_t)length);
+    }
+}
+
 /* A datagram of segments that fit, more or less, where the session is. */
 static void op_forge(uint8_t how)
 {
-    static uint8_t bytes[DATAGRAM_MAX];
+    static uint8_t room[WEIR_KCP_CRYPT_FRONT_MAX + WEIR_KCP_FEC_HEADER_BYTES + DATAGRAM_MAX];
+    uint8_t *bytes = room + WEIR_KCP_CRYPT_FRONT_MAX + WEIR_KCP_FEC_HEADER_BYTES;
     struct node *node = &fuzz.nodes[how & 1];
     const struct weir_kcp_conn *conn = node->conns[how >> 1 & 3];
     uint32_t conv = conn != NULL ? weir_kcp_conv(conn) : (uint32_t)1 + (how >> 1 & 3);
@@ -371,7 +425,10 @@ static void op_forge(uint8_t how)
     if ((how & 0x80) != 0) {
         node->path.remote.port = (uint16_t)(1 + take8() % 4);
     }
-    deliver(node, bytes, (uint32_t)(p - bytes));
+    if (node->kcp->fec != NULL) {
+        bytes = forge_fec(bytes - WEIR_KCP_FEC_HEADER_BYTES, (size_t)(p - bytes));
+    }
+    deliver_sealed(node, room, (size_t)(bytes - room), (size_t)(p - bytes));
 }
 
 static void op_raw(uint8_t how)
@@ -490,6 +547,8 @@ static void end_all(void)
         MUST(weir_store_used_bytes(node->kcp->window_store) == 0);
         MUST(weir_slide_stats(node->slide)->held_bytes == 0);
         MUST(weir_kcp_stats(node->kcp)->pending == 0);
+        MUST(node->kcp->fec == NULL || node->kcp->fec->buffers.used == 0);
+        weir_kcp_fini(node->kcp);
         weir_mem_unmap(node->mem, node->mem_bytes);
         weir_mem_unmap(node->slide_mem, node->slide_bytes);
     }

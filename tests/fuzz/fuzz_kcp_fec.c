@@ -43,8 +43,9 @@ static struct end make_end(unsigned data, unsigned parity)
                                          .buffers_max = 100,
                                          .expiry = 60 * WEIR_SEC};
     must(weir_kcp_fec_check(&config, &config) == WEIR_OK);
+    static struct weir_kcp_fec_stats stats;
     end.fec = weir_kcp_fec_init(
-        aligned_alloc(64, weir_size_align(weir_kcp_fec_mem_size(&config), 64)), &config);
+        aligned_alloc(64, weir_size_align(weir_kcp_fec_mem_size(&config), 64)), &config, &stats);
     end.decoder = weir_kcp_fec_decoder_init(malloc(weir_kcp_fec_decoder_size()), end.fec);
     end.encoder = data == 0 ? NULL
                             : weir_kcp_fec_encoder_init(malloc(weir_kcp_fec_encoder_size(&config)),

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/prng.h"
+#include "kcp/fec_internal.h"
 #include "kcp/internal.h"
 #include "kcp_pair.h"
 
@@ -41,6 +42,7 @@ struct scenario {
     struct weir_prng prng;
     struct kcp_pair pair;
     struct kcp_pair_options options;
+    struct weir_kcp_config server;
     struct direction directions[DIRECTIONS]; /* by sending host */
     uint32_t messages, size_max;
     bool is_stream, is_pausing;
@@ -197,6 +199,31 @@ static void send_one(struct scenario *s, unsigned sender)
 
 /* --- the scenario ----------------------------------------------------------------------------- */
 
+/* Both ends have the same cipher; FEC each as it likes. */
+static void draw_layers(struct scenario *s)
+{
+    struct weir_kcp_config *ends[] = {&s->options.kcp, &s->server};
+    if (chance(s, 50)) {
+        uint32_t cipher = draw(s, WEIR_KCP_CIPHER_COUNT);
+        s->options.kcp.cipher = (enum weir_kcp_cipher)cipher;
+        memcpy(s->options.kcp.key, &s->seed, sizeof(s->seed));
+    }
+    bool is_fec = chance(s, 50);
+    if (is_fec) {
+        s->options.kcp.address_policy = WEIR_KCP_ADDRESS_REPLACE;
+    }
+    s->server = s->options.kcp;
+    s->options.server = &s->server;
+    for (unsigned i = 0; is_fec && i < 2; i++) {
+        ends[i]->is_fec = chance(s, 80);
+        if (chance(s, 70)) {
+            ends[i]->fec_data = (uint16_t)(1 + draw(s, 20));
+            ends[i]->fec_parity = (uint16_t)(1 + draw(s, 8));
+        }
+        ends[i]->fec_buffers_max = chance(s, 20) ? 1 + draw(s, 60) : 0;
+    }
+}
+
 static void draw_options(struct scenario *s)
 {
     struct kcp_pair_options *o = &s->options;
@@ -237,6 +264,7 @@ static void draw_options(struct scenario *s)
         o->kcp.held_max = 512 + draw(s, 100);
     }
     o->kcp.connect_timeout = o->kcp.idle_timeout = 0;
+    draw_layers(s);
     s->is_stream = tuning->is_stream;
     s->is_pausing = chance(s, 30);
     s->size_max = chance(s, 20) ? LENGTH_MAX - 1 : 20000;
@@ -303,6 +331,8 @@ static void check_empty(struct scenario *s)
         MUST(s, weir_store_used_bytes(ep->window_store) == 0, "windows left: %zu",
              weir_store_used_bytes(ep->window_store));
         MUST(s, weir_slide_stats(ep->config.slide)->held_bytes == 0, "slide holds left");
+        MUST(s, ep->fec == NULL || ep->fec->buffers.used == 0, "FEC packets left");
+        MUST(s, ep->stats.drops[WEIR_KCP_DROP_FORGED] == 0, "not sealed as it is opened");
         for (uint32_t m = 0; m < s->directions[i].sent_count; m++) {
             const struct sent *message = &s->directions[i].messages[m];
             MUST(s, !message->is_parcel || message->is_parcel_done, "parcel %u never came back", m);

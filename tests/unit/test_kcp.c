@@ -369,6 +369,15 @@ static void what_never_fits_is_refused(void **state)
     assert_int_equal(weir_kcp_send(solo.conn, bytes, 150UL * 1376), WEIR_OK);
     solo_add_ack(0, solo_ms(), 0, 32); /* now the peer's window is known */
     solo_deliver();
+    /* What waits for its reader takes up some of it: more may be said yet. */
+    assert_int_equal(weir_kcp_send(solo.conn, bytes, 33UL * 1376), WEIR_ERR_FULL);
+    solo_close();
+    solo_open();
+    solo_connect();
+    assert_int_equal(weir_kcp_send(solo.conn, bytes, 1), WEIR_OK);
+    solo_output();
+    solo_add_ack(0, solo_ms(), 1, 32);
+    solo_deliver();
     assert_int_equal(weir_kcp_send(solo.conn, bytes, 33UL * 1376), WEIR_ERR_TOO_LARGE);
     assert_int_equal(weir_kcp_send(solo.conn, bytes, 32UL * 1376), WEIR_OK);
     solo_close();
@@ -588,6 +597,48 @@ static void strict_addresses_are_sessions_of_their_own(void **state)
     solo_close();
 }
 
+static void who_does_not_accept_is_not_replaced(void **state)
+{
+    (void)state;
+    solo_defaults();
+    solo.config.address_policy = WEIR_KCP_ADDRESS_REPLACE;
+    solo_open();
+    solo_connect();
+    solo_add(&(struct weir_kcp_segment){
+        .conv = SOLO_CONV + 1, .cmd = WEIR_KCP_PUSH, .wnd = 32, .data = weir_span_of("b", 1)});
+    solo_deliver();
+    assert_int_equal(solo_drops(WEIR_KCP_DROP_SESSION), 1);
+    assert_int_equal(solo.closed, 0);
+    solo_add_push(0, 0, "a");
+    solo_deliver();
+    assert_int_equal(solo.messages, 1);
+    solo_close();
+}
+
+static void what_is_not_pulled_is_counted(void **state)
+{
+    (void)state;
+    solo_defaults();
+    solo_open();
+    solo_connect();
+    struct weir_kcp_event event;
+    struct weir_packet packets[3];
+    uint8_t bytes[64];
+    solo_add_push(0, 0, "a");
+    memcpy(bytes, solo.in, solo.in_bytes);
+    for (unsigned i = 0; i < 3; i++) {
+        packets[i] =
+            (struct weir_packet){.data = bytes, .length = solo.in_bytes, .path = &solo.path};
+    }
+    weir_kcp_input(solo.kcp, solo.now, packets, 3);
+    assert_int_equal(weir_kcp_event(solo.kcp, &event), WEIR_OK); /* OPENED, or the message */
+    solo.in_bytes = 0;
+    weir_kcp_input(solo.kcp, solo.now, packets, 0);
+    assert_int_equal(solo_drops(WEIR_KCP_DROP_UNDRAINED), 3); /* the first one in part */
+    assert_int_equal(weir_kcp_stats(solo.kcp)->datagrams_received, 3);
+    solo_close();
+}
+
 static void another_conv_replaces_the_session(void **state)
 {
     (void)state;
@@ -731,6 +782,8 @@ int main(void)
         cmocka_unit_test(a_roaming_session_moves),
         cmocka_unit_test(strict_addresses_are_sessions_of_their_own),
         cmocka_unit_test(another_conv_replaces_the_session),
+        cmocka_unit_test(who_does_not_accept_is_not_replaced),
+        cmocka_unit_test(what_is_not_pulled_is_counted),
         cmocka_unit_test(close_waits_for_what_is_queued),
         cmocka_unit_test(presets_have_names),
         cmocka_unit_test(the_config_has_bounds),

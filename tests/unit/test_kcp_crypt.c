@@ -34,8 +34,8 @@ static struct weir_kcp_crypt *make(enum weir_kcp_cipher cipher, const uint8_t *k
 static struct box make_box(enum weir_kcp_cipher cipher)
 {
     struct box box;
-    uint8_t key[WEIR_KCP_CRYPT_KEY_BYTES];
-    weir_kcp_crypt_key(weir_span_of(phrase, sizeof(phrase) - 1), key);
+    uint8_t key[WEIR_KCP_KEY_BYTES];
+    weir_kcp_key(weir_span_of(phrase, sizeof(phrase) - 1), key);
     box.crypt = make(cipher, key);
     weir_prng_secret_init(&box.random, key);
     box.front = weir_kcp_crypt_front(box.crypt);
@@ -73,25 +73,25 @@ static void names_are_found(void **state)
     (void)state;
     enum weir_kcp_cipher cipher;
     bool is_named[WEIR_KCP_CIPHER_COUNT] = {false};
-    size_t count = 0;
-    for (const char *name; (name = weir_kcp_crypt_name(count)) != NULL; count++) {
-        assert_int_equal(weir_kcp_crypt_by_name(name, &cipher), WEIR_OK);
+    unsigned count = 0;
+    for (const char *name; (name = weir_kcp_cipher_name(count)) != NULL; count++) {
+        assert_int_equal(weir_kcp_cipher_by_name(name, &cipher), WEIR_OK);
         is_named[cipher] = true;
     }
     for (size_t i = 0; i < WEIR_KCP_CIPHER_COUNT; i++) {
         assert_true(is_named[i]);
     }
-    assert_int_equal(weir_kcp_crypt_by_name("aes", &cipher), WEIR_OK);
+    assert_int_equal(weir_kcp_cipher_by_name("aes", &cipher), WEIR_OK);
     assert_int_equal(cipher, WEIR_KCP_CIPHER_AES_256);
-    assert_int_equal(weir_kcp_crypt_by_name("tea", &cipher), WEIR_ERR_UNSUPPORTED);
-    assert_int_equal(weir_kcp_crypt_by_name("", &cipher), WEIR_ERR_UNSUPPORTED);
+    assert_int_equal(weir_kcp_cipher_by_name("tea", &cipher), WEIR_ERR_UNSUPPORTED);
+    assert_int_equal(weir_kcp_cipher_by_name("", &cipher), WEIR_ERR_UNSUPPORTED);
 }
 
 static void unknown_ciphers_are_refused(void **state)
 {
     (void)state;
     struct weir_kcp_crypt *crypt;
-    const uint8_t key[WEIR_KCP_CRYPT_KEY_BYTES] = {0};
+    const uint8_t key[WEIR_KCP_KEY_BYTES] = {0};
     void *mem = aligned_alloc(64, weir_kcp_crypt_size());
     assert_int_equal(weir_kcp_crypt_init(mem, WEIR_KCP_CIPHER_COUNT, key, &crypt),
                      WEIR_ERR_INVALID);
@@ -106,7 +106,7 @@ static void opens_what_kcp_go_sealed(void **state)
         enum weir_kcp_cipher cipher;
         uint8_t payload[VECTOR_BYTES_MAX];
         size_t length = 0;
-        assert_int_equal(weir_kcp_crypt_by_name(sealed_vectors[i].name, &cipher), WEIR_OK);
+        assert_int_equal(weir_kcp_cipher_by_name(sealed_vectors[i].name, &cipher), WEIR_OK);
         struct box box = make_box(cipher);
         assert_int_equal(open_copy(box.crypt, sealed_vectors[i].bytes,
                                    box.overhead + VECTOR_PAYLOAD_BYTES, payload, &length),
@@ -253,8 +253,8 @@ static void every_flipped_bit_is_noticed(void **state)
 static void another_key_opens_nothing(void **state)
 {
     (void)state;
-    uint8_t other[WEIR_KCP_CRYPT_KEY_BYTES];
-    weir_kcp_crypt_key(weir_span_of("other", 5), other);
+    uint8_t other[WEIR_KCP_KEY_BYTES];
+    weir_kcp_key(weir_span_of("other", 5), other);
     for (int cipher = WEIR_KCP_CIPHER_AES_128; cipher < WEIR_KCP_CIPHER_COUNT; cipher++) {
         struct box box = make_box((enum weir_kcp_cipher)cipher);
         struct weir_kcp_crypt *thief = make((enum weir_kcp_cipher)cipher, other);

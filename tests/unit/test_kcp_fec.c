@@ -40,9 +40,12 @@ static struct weir_kcp_fec *make_fec(const struct weir_kcp_fec_config *config)
 {
     struct weir_kcp_fec_config filled;
     assert_int_equal(weir_kcp_fec_check(config, &filled), WEIR_OK);
-    void *mem = aligned_alloc(64, weir_size_align(weir_kcp_fec_mem_size(&filled), 64));
+    size_t bytes = weir_size_align(weir_kcp_fec_mem_size(&filled), 64);
+    uint8_t *mem = aligned_alloc(64, bytes + 128);
+    struct weir_kcp_fec_stats *stats = (void *)(mem + bytes);
     assert_non_null(mem);
-    return weir_kcp_fec_init(mem, &filled);
+    memset(stats, 0, sizeof(*stats));
+    return weir_kcp_fec_init(mem, &filled, stats);
 }
 
 static void make_encoder(struct ends *ends, uint16_t data, uint16_t parity, uint32_t seqid)

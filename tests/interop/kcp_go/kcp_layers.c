@@ -34,6 +34,7 @@ struct tool {
     struct weir_kcp_crypt *crypt;
     struct weir_prng_secret random;
     struct weir_kcp_fec *fec;
+    struct weir_kcp_fec_stats stats;
     struct weir_kcp_fec_encoder *encoder;
     struct weir_kcp_fec_decoder *decoder;
     unsigned data, parity, messages;
@@ -96,10 +97,10 @@ static bool is_lost(const struct tool *tool, uint32_t seqid, uint32_t groups)
 static void prepare(struct tool *tool, const char *cipher_name)
 {
     enum weir_kcp_cipher cipher;
-    uint8_t key[WEIR_KCP_CRYPT_KEY_BYTES];
-    weir_kcp_crypt_key(weir_span_of(phrase, sizeof(phrase) - 1), key);
+    uint8_t key[WEIR_KCP_KEY_BYTES];
+    weir_kcp_key(weir_span_of(phrase, sizeof(phrase) - 1), key);
     weir_prng_secret_init(&tool->random, key);
-    if (weir_kcp_crypt_by_name(cipher_name, &cipher) != WEIR_OK ||
+    if (weir_kcp_cipher_by_name(cipher_name, &cipher) != WEIR_OK ||
         weir_kcp_crypt_init(aligned_alloc(64, weir_kcp_crypt_size()), cipher, key, &tool->crypt) !=
             WEIR_OK) {
         die("no such cipher", 0);
@@ -110,7 +111,7 @@ static void prepare(struct tool *tool, const char *cipher_name)
         die("no such groups", tool->data);
     }
     size_t bytes = weir_size_align(weir_kcp_fec_mem_size(&config), 64);
-    tool->fec = weir_kcp_fec_init(aligned_alloc(64, bytes), &config);
+    tool->fec = weir_kcp_fec_init(aligned_alloc(64, bytes), &config, &tool->stats);
     tool->decoder = weir_kcp_fec_decoder_init(malloc(weir_kcp_fec_decoder_size()), tool->fec);
     if (config.data > 0) {
         tool->encoder =
