@@ -1,9 +1,9 @@
 # What "cmake --install" puts where: libraries, headers, pkg-config, CMake package, program, pages.
 include(CMakePackageConfigHelpers)
 
-install(TARGETS weir_shared EXPORT weir_shared_targets
+install(TARGETS weir_shared weir_ikcp_shared EXPORT weir_shared_targets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development)
-install(TARGETS weir_static EXPORT weir_static_targets
+install(TARGETS weir_static weir_ikcp_static EXPORT weir_static_targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(DIRECTORY include/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
         FILES_MATCHING PATTERN "*.h")
@@ -12,7 +12,8 @@ install(DIRECTORY include/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT
 file(RELATIVE_PATH WEIR_PC_PREFIX "/x/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/x")
 string(REGEX REPLACE "/$" "" WEIR_PC_PREFIX "${WEIR_PC_PREFIX}")
 configure_file(cmake/weir.pc.in weir.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/weir.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+configure_file(cmake/weir-ikcp.pc.in weir-ikcp.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/weir.pc ${PROJECT_BINARY_DIR}/weir-ikcp.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
         COMPONENT development)
 
 # Two sets: a program that links the shared library needs nothing of what the static one needs.
