@@ -26,7 +26,6 @@ enum option_key {
     KEY_CORRUPT,
     KEY_RATE,
     KEY_QUEUE,
-    KEY_MTU,
     KEY_CC,
     KEY_CHANNELS,
     KEY_SEED,
@@ -38,8 +37,7 @@ enum option_key {
 enum {
     SIZE_DEFAULT = 300,
     BULK_SIZE_DEFAULT = 16384,
-    MTU_BYTES_MIN = 1200,
-    MTU_BYTES_MAX = 65507
+    RUDP_MTU_BYTES_MIN = 1200
 };
 
 static const struct argp_option option_list[] = {
@@ -59,9 +57,9 @@ static const struct argp_option option_list[] = {
     {"corrupt", KEY_CORRUPT, "P", 0, "share with bits flipped", 2},
     {"rate", KEY_RATE, "R", 0, "of the bottleneck, e.g. 100mbit (default unlimited)", 2},
     {"queue", KEY_QUEUE, "BYTES", 0, "in front of the bottleneck (default 1MiB)", 2},
-    {"mtu", KEY_MTU, "N", 0, "largest UDP payload that passes, 1200 to 65507", 2},
     {NULL, 0, NULL, 0, "Engine and output:", 3},
-    {"cc", KEY_CC, "NAME", 0, "cubic (default), bbr, newreno or none", 3},
+    {"cc", KEY_CC, "NAME", 0, "cubic (default of rudp), bbr, newreno or none (kcp: its own window)",
+     3},
     {"seed", KEY_SEED, "N", 0, "of everything random (default 1)", 3},
     {"json", KEY_JSON, NULL, 0, "one JSON object on standard output", 3},
     {"plot", KEY_PLOT, "FILE.svg", 0, "draw cwnd, in flight, RTT and goodput over time", 3},
@@ -70,26 +68,33 @@ static const struct argp_option option_list[] = {
 
 static const char description[] =
     "Runs a whole exchange between two endpoints over a simulated network in virtual time. The "
-    "same options and seed give the same result, byte for byte. TRANSPORT: rudp."
+    "same options and seed give the same result, byte for byte. TRANSPORT: rudp or kcp, both ends "
+    "alike; kcp knows no --guarantee but delivery, and no --channels."
     "\v"
     "Exit code 1 when the connection broke or the guarantee was not kept.\n\n"
     "Examples:\n"
     "  weir sim rudp --messages 20000 --every 1ms --rtt 60ms --loss 20% --seed 7\n"
     "  weir sim rudp --bulk 100MB --rtt 40ms --rate 100mbit --queue 250KB --cc bbr \\\n"
-    "      --plot bbr.svg\n\n"
+    "      --plot bbr.svg\n"
+    "  weir sim kcp --preset gaming --size 100 --every 20ms --rtt 30ms --loss 10%\n\n"
     "JSON keys: sent, delivered (once and intact), lost, duplicated, order_violations (per "
     "channel; "
     "none promises no order) and corrupted count messages; latency_ms is from due to delivered; "
     "goodput_mbit from the first send to the last delivery; wire_bytes are IP packets of both "
-    "directions; payload_bytes what was sent; retransmit_ratio bytes sent again per payload byte; "
+    "directions; payload_bytes what was sent; retransmit_ratio bytes sent again per payload byte, "
+    "of "
+    "kcp segments sent again per segment; "
     "virtual_seconds from connect to the last delivery; peak_held_bytes and secondary_bytes what "
-    "the receiver held out of order, and how much of it left the receive buffer.";
+    "the receiver held out of order, and how much of it left the receive buffer; of kcp also "
+    "resent_fast and resent_timeout (segments, by cause) and fec_recovered (lost packets brought "
+    "back).";
 
 /* --- options ---------------------------------------------------------------------------------- */
 
 struct parsed {
     struct cli_sim_options sim;
     bool has_size, has_pacing; /* --messages or --every */
+    bool has_cc;
 };
 
 static bool read_guarantee(const char *text, enum weir_rudp_guarantee *guarantee)
@@ -160,18 +165,17 @@ static bool read_link_option(struct cli_sim_options *sim, int key, const char *t
         return cli_read_rate(text, &link->rate) && link->rate > 0;
     case KEY_QUEUE:
         return read_size_u32(text, &link->queue_bytes) && link->queue_bytes > 0;
-    case KEY_MTU:
-        return read_size_u32(text, &link->mtu_bytes) && link->mtu_bytes >= MTU_BYTES_MIN &&
-               link->mtu_bytes <= MTU_BYTES_MAX;
     default:
         return false;
     }
 }
 
-static bool read_output_option(struct cli_sim_options *sim, int key, char *text)
+static bool read_output_option(struct parsed *parsed, int key, char *text)
 {
+    struct cli_sim_options *sim = &parsed->sim;
     switch (key) {
     case KEY_CC:
+        parsed->has_cc = true;
         return weir_cc_parse(text, &sim->cc) == WEIR_OK;
     case KEY_SEED:
         return cli_read_count(text, UINT64_MAX, &sim->seed);
@@ -203,6 +207,10 @@ static const char *name_of(int key)
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
     struct parsed *parsed = state->input;
+    if (key == ARGP_KEY_INIT) {
+        state->child_inputs[0] = &parsed->sim.kcp;
+        return 0;
+    }
     if (key == ARGP_KEY_ARG) {
         if (parsed->sim.transport != NULL) {
             argp_error(state, "one TRANSPORT only: '%s' is too many", text);
@@ -218,20 +226,79 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     }
     bool is_read = read_traffic_option(parsed, key, text) ||
                    read_link_option(&parsed->sim, key, text) ||
-                   read_output_option(&parsed->sim, key, text);
+                   read_output_option(parsed, key, text);
     if (!is_read) {
         argp_error(state, "--%s: '%s' is not a value it takes; see --help", name_of(key), text);
     }
     return 0;
 }
 
-/* False with the line printed. */
-static bool read_arguments(int argc, char **argv, struct cli_sim_options *sim)
+/* What the transports have in common is right already. False with the line printed. */
+static bool check_rudp(struct parsed *parsed)
 {
+    struct cli_sim_options *sim = &parsed->sim;
+    if (!cli_kcp_is_unused(&sim->kcp, "rudp")) {
+        return false;
+    }
+    if (sim->kcp.mtu_bytes != 0 && sim->kcp.mtu_bytes < RUDP_MTU_BYTES_MIN) {
+        cli_fail(CLI_USAGE, "--mtu: rudp takes %d to %d", RUDP_MTU_BYTES_MIN, CLI_MTU_BYTES_MAX);
+        return false;
+    }
+    sim->link.mtu_bytes = sim->kcp.mtu_bytes;
+    return true;
+}
+
+static bool check_kcp(struct parsed *parsed)
+{
+    struct cli_sim_options *sim = &parsed->sim;
+    if (sim->guarantee != WEIR_RUDP_DELIVERY || sim->channels != 1) {
+        cli_fail(CLI_USAGE, "kcp delivers everything in one order; leave out --%s",
+                 sim->channels != 1 ? "channels" : "guarantee");
+        return false;
+    }
+    if (!parsed->has_cc) {
+        sim->cc = WEIR_CC_NONE;
+    }
+    struct weir_kcp_config config; /* made again by whoever uses it; wrong use shows here */
+    return cli_kcp_configure(&sim->kcp, false, &config);
+}
+
+struct transport {
+    const char *name;
+    bool (*check)(struct parsed *parsed); /* this and run are NULL: known, not built yet */
+    bool (*run)(const struct cli_sim_options *options, struct cli_sim_traffic *traffic,
+                struct cli_sim_plot *plot, struct cli_sim_report *report);
+};
+
+static const struct transport transports[] = {{"rudp", check_rudp, cli_sim_run_rudp},
+                                              {"kcp", check_kcp, cli_sim_run_kcp},
+                                              {"quic", NULL, NULL},
+                                              {"tcp", NULL, NULL}};
+
+static const struct transport *find_transport(const char *name)
+{
+    for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
+        if (strcmp(transports[i].name, name) == 0) {
+            if (transports[i].run == NULL) {
+                cli_fail(CLI_USAGE, "%s is not built yet; use rudp or kcp", name);
+                return NULL;
+            }
+            return &transports[i];
+        }
+    }
+    cli_fail(CLI_USAGE, "unknown transport '%s'; use rudp or kcp", name);
+    return NULL;
+}
+
+/* NULL with the line printed. */
+static const struct transport *read_arguments(int argc, char **argv, struct cli_sim_options *sim)
+{
+    static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {.options = option_list,
                                      .parser = parse_option,
                                      .args_doc = "TRANSPORT",
-                                     .doc = description};
+                                     .doc = description,
+                                     .children = children};
     struct parsed parsed = {.sim = {.guarantee = WEIR_RUDP_DELIVERY,
                                     .messages = 10000,
                                     .size = SIZE_DEFAULT,
@@ -240,22 +307,26 @@ static bool read_arguments(int argc, char **argv, struct cli_sim_options *sim)
                                     .channels = 1,
                                     .seed = 1}};
     if (!cli_read_options(&argp, argc, argv, &parsed)) {
-        return false;
+        return NULL;
     }
     if (parsed.sim.bulk_bytes > 0 && parsed.has_pacing) {
         cli_fail(CLI_USAGE, "--bulk does not go with --messages or --every; leave one out");
-        return false;
+        return NULL;
     }
     if (parsed.sim.bulk_bytes > 0 && !parsed.has_size) {
         parsed.sim.size = BULK_SIZE_DEFAULT;
     }
     if (parsed.sim.bulk_bytes / parsed.sim.size >= CLI_SIM_MESSAGES_MAX) {
         cli_fail(CLI_USAGE, "--bulk is more than %d messages; raise --size", CLI_SIM_MESSAGES_MAX);
-        return false;
+        return NULL;
+    }
+    const struct transport *transport = find_transport(parsed.sim.transport);
+    if (transport == NULL || !transport->check(&parsed)) {
+        return NULL;
     }
     *sim = parsed.sim;
     sim->link.delay = sim->rtt / 2;
-    return true;
+    return transport;
 }
 
 /* --- result ----------------------------------------------------------------------------------- */
@@ -274,8 +345,8 @@ static struct result result_of(struct cli_sim_traffic *traffic, const struct cli
         result.goodput_mbit = (double)traffic->delivered_bytes * 8e3 /
                               (double)(traffic->last_delivered - traffic->first_sent);
     }
-    if (traffic->payload_bytes > 0) {
-        result.retransmit_ratio = (double)report->resent_bytes / (double)traffic->payload_bytes;
+    if (report->first_sent > 0) {
+        result.retransmit_ratio = (double)report->resent / (double)report->first_sent;
     }
     result.virtual_seconds = (double)(report->ended - report->started) / (double)WEIR_SEC;
     return result;
@@ -293,9 +364,15 @@ static void print_json(const struct cli_sim_options *options, const struct cli_s
     cli_summary_print_json(&result->latency, 1e6);
     printf(",\"wire_bytes\":%" PRIu64 ",\"payload_bytes\":%" PRIu64
            ",\"retransmit_ratio\":%.5f,\"virtual_seconds\":%.6f,\"peak_held_bytes\":%" PRIu64
-           ",\"secondary_bytes\":%" PRIu64 "}\n",
+           ",\"secondary_bytes\":%" PRIu64,
            report->wire_bytes, traffic->payload_bytes, result->retransmit_ratio,
            result->virtual_seconds, report->peak_held_bytes, report->secondary_bytes);
+    if (report->has_segments) {
+        printf(",\"resent_fast\":%" PRIu64 ",\"resent_timeout\":%" PRIu64
+               ",\"fec_recovered\":%" PRIu64,
+               report->resent_fast, report->resent_timeout, report->fec_recovered);
+    }
+    printf("}\n");
 }
 
 static void print_table(const struct cli_sim_options *options,
@@ -318,6 +395,11 @@ static void print_table(const struct cli_sim_options *options,
     printf("  payload     %s", cli_text_bytes(traffic->payload_bytes, text));
     printf(", on the wire %s both ways", cli_text_bytes(report->wire_bytes, text));
     printf(", sent again %.2f %%\n", 100 * result->retransmit_ratio);
+    if (report->has_segments) {
+        printf("  segments    sent again %" PRIu64 " after later ACKs, %" PRIu64
+               " by timeout; recovered by FEC %" PRIu64 "\n",
+               report->resent_fast, report->resent_timeout, report->fec_recovered);
+    }
     printf("  held        %s at most", cli_text_bytes(report->peak_held_bytes, text));
     printf(", %s moved out of the receive buffer\n", cli_text_bytes(report->secondary_bytes, text));
 }
@@ -362,38 +444,10 @@ static int finish(const struct cli_sim_options *options, struct cli_sim_traffic 
 
 /* --- the command ------------------------------------------------------------------------------ */
 
-struct transport {
-    const char *name;
-    /* NULL: known, not built yet. */
-    bool (*run)(const struct cli_sim_options *options, struct cli_sim_traffic *traffic,
-                struct cli_sim_plot *plot, struct cli_sim_report *report);
-};
-
-static const struct transport transports[] = {
-    {"rudp", cli_sim_run_rudp}, {"kcp", NULL}, {"quic", NULL}, {"tcp", NULL}};
-
-static const struct transport *find_transport(const char *name)
-{
-    for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
-        if (strcmp(transports[i].name, name) == 0) {
-            if (transports[i].run == NULL) {
-                cli_fail(CLI_USAGE, "%s is not built yet; use rudp", name);
-                return NULL;
-            }
-            return &transports[i];
-        }
-    }
-    cli_fail(CLI_USAGE, "unknown transport '%s'; use rudp", name);
-    return NULL;
-}
-
 int cli_sim(int argc, char **argv)
 {
     struct cli_sim_options options;
-    if (!read_arguments(argc, argv, &options)) {
-        return CLI_USAGE;
-    }
-    const struct transport *transport = find_transport(options.transport);
+    const struct transport *transport = read_arguments(argc, argv, &options);
     if (transport == NULL) {
         return CLI_USAGE;
     }

@@ -3,8 +3,8 @@
  * sim_run.h - the parts of "weir sim": what is asked for, the traffic, the plot, the exchange.
  *
  * Role: cmd_sim.c reads options and prints; sim_traffic.c is the application at both ends (what is
- * sent when, and what the receiver checks), the same for every transport; sim_rudp.c runs it over
- * the RUDP engine; sim_plot.c draws.
+ * sent when, and what the receiver checks), the same for every transport; sim_net.c runs it over a
+ * simulated network, with the engine of sim_rudp.c or sim_kcp.c at both ends; sim_plot.c draws.
  * Everything is a function of the options: no clock, no randomness from the system.
  */
 #ifndef WEIR_CLI_SIM_RUN_H
@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/kcp_options.h"
 #include "cli/samples.h"
 #include "weir/weir.h"
 
@@ -32,6 +33,7 @@ struct cli_sim_options {
     weir_nsec rtt;
     enum weir_cc_kind cc;
     uint64_t channels;
+    struct cli_kcp_options kcp;
     uint64_t seed;
     const char *plot_path, *trace_path; /* or NULL */
     bool is_json;
@@ -62,6 +64,7 @@ void cli_sim_traffic_close(struct cli_sim_traffic *traffic);
 weir_nsec cli_sim_traffic_due(const struct cli_sim_traffic *traffic, uint64_t index,
                               weir_nsec start);
 uint8_t cli_sim_traffic_channel(const struct cli_sim_traffic *traffic, uint64_t index);
+size_t cli_sim_traffic_length(const struct cli_sim_traffic *traffic, uint64_t index);
 /* Message index with its send time; valid until the next call. */
 struct weir_span cli_sim_traffic_build(struct cli_sim_traffic *traffic, uint64_t index,
                                        weir_nsec time);
@@ -104,8 +107,10 @@ bool cli_sim_plot_write(const struct cli_sim_plot *plot, const struct cli_sim_op
 /* --- the exchange ----------------------------------------------------------------------------- */
 
 struct cli_sim_report {
-    uint64_t wire_bytes; /* IP packets of both directions, their headers included */
-    uint64_t resent_bytes;
+    uint64_t wire_bytes;         /* IP packets of both directions, their headers included */
+    uint64_t first_sent, resent; /* payload bytes; of KCP: segments */
+    bool has_segments;           /* the next three mean something */
+    uint64_t resent_fast, resent_timeout, fec_recovered;
     uint64_t peak_held_bytes; /* at the receiver */
     uint64_t secondary_bytes; /* ever moved to the receiver's secondary store */
     weir_nsec started;        /* when connect was called */
@@ -117,5 +122,7 @@ struct cli_sim_report {
  * early has report->failure set. plot->samples is NULL when nothing is plotted. */
 bool cli_sim_run_rudp(const struct cli_sim_options *options, struct cli_sim_traffic *traffic,
                       struct cli_sim_plot *plot, struct cli_sim_report *report);
+bool cli_sim_run_kcp(const struct cli_sim_options *options, struct cli_sim_traffic *traffic,
+                     struct cli_sim_plot *plot, struct cli_sim_report *report);
 
 #endif

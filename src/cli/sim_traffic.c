@@ -67,7 +67,7 @@ uint8_t cli_sim_traffic_channel(const struct cli_sim_traffic *traffic, uint64_t 
     return (uint8_t)(index % traffic->options->channels);
 }
 
-static size_t length_of(const struct cli_sim_traffic *traffic, uint64_t index)
+size_t cli_sim_traffic_length(const struct cli_sim_traffic *traffic, uint64_t index)
 {
     return (size_t)(index + 1 == traffic->count ? traffic->last_size : traffic->options->size);
 }
@@ -85,7 +85,7 @@ static uint64_t mix(uint64_t x)
 static void fill(const struct cli_sim_traffic *traffic, uint8_t *buffer, uint64_t index,
                  weir_nsec time)
 {
-    size_t length = length_of(traffic, index);
+    size_t length = cli_sim_traffic_length(traffic, index);
     uint64_t state = mix(traffic->options->seed) ^ mix(~index);
     weir_store64(buffer, index);
     weir_store64(buffer + 8, time);
@@ -99,7 +99,7 @@ struct weir_span cli_sim_traffic_build(struct cli_sim_traffic *traffic, uint64_t
                                        weir_nsec time)
 {
     fill(traffic, traffic->message, index, time);
-    return weir_span_of(traffic->message, length_of(traffic, index));
+    return weir_span_of(traffic->message, cli_sim_traffic_length(traffic, index));
 }
 
 void cli_sim_traffic_on_sent(struct cli_sim_traffic *traffic, uint64_t index, weir_nsec time)
@@ -108,7 +108,7 @@ void cli_sim_traffic_on_sent(struct cli_sim_traffic *traffic, uint64_t index, we
     if (traffic->sent++ == 0) {
         traffic->first_sent = time;
     }
-    traffic->payload_bytes += length_of(traffic, index);
+    traffic->payload_bytes += cli_sim_traffic_length(traffic, index);
 }
 
 static bool is_intact(struct cli_sim_traffic *traffic, uint8_t channel, struct weir_span data)
@@ -119,7 +119,7 @@ static bool is_intact(struct cli_sim_traffic *traffic, uint8_t channel, struct w
     uint64_t index = weir_load64(data.data);
     if (index >= traffic->count || traffic->sent_times[index] == 0 ||
         channel != cli_sim_traffic_channel(traffic, index) ||
-        data.length != length_of(traffic, index)) {
+        data.length != cli_sim_traffic_length(traffic, index)) {
         return false;
     }
     fill(traffic, traffic->expected, index, traffic->sent_times[index]);

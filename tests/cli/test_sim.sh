@@ -105,7 +105,7 @@ done
 
 # Wrong use.
 refuse 2
-refuse 2 kcp
+refuse 2 quic
 refuse 2 nonsense
 refuse 2 rudp extra
 refuse 2 rudp --guarantee maybe
