@@ -56,6 +56,12 @@ sim: ## one exchange in virtual time over a bad path; SEED=n
 	build/weir sim rudp --guarantee delivery --messages 20000 --size 300 --every 1ms --rtt 60ms \
 		--loss 20% --reorder 10% --duplicate 5% --corrupt 1% --seed $(SEED) --json
 
+.PHONY: sim-kcp
+sim-kcp: ## every KCP preset over 200 seeds of a bad path
+	$(CONFIGURE) -B build
+	cmake --build build -j $(JOBS) --target weir
+	tests/cli/sim_kcp.sh build/weir 200
+
 .PHONY: fuzz
 fuzz: ## every fuzz target, TIME=s seconds in all
 	CC=clang $(CONFIGURE) -B build-fuzz $(SANITIZED) -DWEIR_SANITIZE=address,undefined \
@@ -88,4 +94,4 @@ clean: ## remove every build tree
 
 .PHONY: help
 help:
-	@sed -n 's/^\([a-z ]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z -]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'

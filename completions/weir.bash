@@ -5,20 +5,25 @@
 # The options of one command; keep in step with completions/_weir and completions/weir.fish.
 _weir_options() {
     case $1 in
-    send) echo '-t --timeout -c --cc --resume --no-resume --json -m --mtu -T --trace -q --quiet
-        --help' ;;
-    recv) echo '-o --output -1 --once -t --timeout -c --cc -T --trace -q --quiet --help' ;;
-    pipe) echo '-l --listen -t --timeout -c --cc -T --trace --help' ;;
+    send) echo '-t --timeout -c --cc --resume --no-resume --json -T --trace -q --quiet --preset -m
+        --mtu --window --crypt --key --fec --help' ;;
+    recv) echo '-o --output -1 --once -t --timeout -c --cc -T --trace -q --quiet --preset -m --mtu
+        --window --crypt --key --fec --help' ;;
+    pipe) echo '-l --listen --raw -t --timeout -c --cc -T --trace --preset -m --mtu --window --crypt
+        --key --fec --help' ;;
+    tunnel) echo '-l --listen -r --remote --conn -n --connections -t --timeout --keepalive --drain -c
+        --cc --smuxbuf --streambuf -T --trace -q --quiet --kcptun --mode --smuxver --nocomp --nofec
+        --preset -m --mtu --window --crypt --key --fec --help' ;;
     relay) echo '-l --listen -r --remote --burst --corrupt --delay --duplicate --jitter --loss --mtu
         --queue --rate --reorder --clients --idle --seconds --seed --stats-every --up-burst
         --up-corrupt --up-delay --up-duplicate --up-jitter --up-loss --up-mtu --up-queue
         --up-rate --up-reorder --down-burst --down-corrupt --down-delay --down-duplicate
         --down-jitter --down-loss --down-mtu --down-queue --down-rate --down-reorder --help' ;;
-    perf) echo '-l --listen --once --mode --seconds --size --guarantee --connections --cc --mtu
-        --json --help' ;;
+    perf) echo '-l --listen --once --mode --seconds --size --guarantee --connections --cc --json
+        --preset -m --mtu --window --crypt --key --fec --help' ;;
     sim) echo '--guarantee --messages --size --every --bulk --channels --rtt --loss --jitter
-        --reorder --duplicate --corrupt --rate --queue --mtu --cc --seed --json --plot
-        --trace --help' ;;
+        --reorder --duplicate --corrupt --rate --queue --cc --seed --json --plot --trace
+        --preset -m --mtu --window --crypt --key --fec --help' ;;
     esac
 }
 
@@ -27,12 +32,20 @@ _weir() {
     local command=${COMP_WORDS[1]-} words=''
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='send recv pipe relay perf sim help --help --version'
+        words='send recv pipe tunnel relay perf sim help --help --version'
     else
         case $before in
         --guarantee) words='none order delivery' ;;
         --cc) words='cubic bbr newreno none' ;;
-        --mode) words='bulk message latency idle' ;;
+        --preset) words='normal fast turbo gaming realtime file-transfer kcptun-normal kcptun-fast
+            kcptun-fast2 kcptun-fast3' ;;
+        --crypt) words='nil none aes aes-128 aes-192 aes-256 aes-128-gcm aes-192-gcm aes-256-gcm
+            salsa20 sm4 twofish blowfish cast5 3des xor' ;;
+        --mode)
+            words='bulk message latency idle'
+            [ "$command" != tunnel ] || words='normal fast fast2 fast3'
+            ;;
+        --smuxver) words='1 2' ;;
         -o | --output)
             mapfile -t COMPREPLY < <(compgen -d -- "$word")
             return
@@ -43,10 +56,10 @@ _weir() {
             ;;
         *)
             case $command in
-            help) words='send recv pipe relay perf sim' ;;
+            help) words='send recv pipe tunnel relay perf sim' ;;
             *) words=$(_weir_options "$command") ;;
             esac
-            [ "$command" != sim ] || [ "$COMP_CWORD" -ne 2 ] || words+=' rudp'
+            [ "$command" != sim ] || [ "$COMP_CWORD" -ne 2 ] || words+=' rudp kcp'
             ;;
         esac
     fi

@@ -25,6 +25,7 @@ enum {
 int cli_send(int argc, char **argv);
 int cli_recv(int argc, char **argv);
 int cli_pipe(int argc, char **argv);
+int cli_tunnel(int argc, char **argv);
 int cli_relay(int argc, char **argv);
 int cli_perf(int argc, char **argv);
 int cli_sim(int argc, char **argv);
@@ -55,7 +56,7 @@ bool cli_read_rate(const char *text, uint64_t *bits_per_second);
 bool cli_read_percent(const char *text, uint32_t *ppm);
 bool cli_read_count(const char *text, uint64_t max, uint64_t *count);
 
-/* "rudp://host:port": host is a name, an address, [v6] or * (any). is_listen allows * and port 0.
+/* "rudp://host:port" or "kcp://...": host is a name, an address, [v6] or * (any). is_listen allows * and port 0.
  * Resolves names with getaddrinfo. On failure prints the line and returns false. */
 struct cli_url {
     char scheme[16];
@@ -89,41 +90,5 @@ void cli_progress_finish(struct cli_progress *progress, uint64_t done_bytes, wei
 /* Set by SIGINT and SIGTERM once cli_catch_signals was called. */
 extern volatile int cli_is_stopping;
 void cli_catch_signals(void);
-
-/* A UDP driver, slide, RUDP endpoint and loop in one: what every rudp:// command starts from. */
-struct cli_link {
-    struct weir_driver *driver;
-    struct weir_slide *slide;
-    void *slide_mem;
-    size_t slide_mem_bytes;
-    struct weir_rudp *rudp;
-    void *rudp_mem;
-    size_t rudp_mem_bytes;
-    struct weir_loop *loop;
-};
-
-struct cli_link_options {
-    struct weir_addr bind;        /* port 0 for a client */
-    struct weir_rudp_config rudp; /* slide is filled in */
-    const char *trace_path;       /* pcapng, or NULL */
-};
-
-/* Prints the line and returns false on failure. Warns once about small socket buffers. */
-bool cli_link_open(struct cli_link *link, const struct cli_link_options *options,
-                   void (*on_events)(void *user, weir_nsec now), void *user);
-void cli_link_close(struct cli_link *link);
-
-/* The any-address of remote's family with port 0: what a client binds. */
-struct weir_addr cli_client_bind(const struct weir_addr *remote);
-/* Sets idle, dead and connect timeout and the heartbeat so that a vanished peer is noticed within
- * timeout, also while nothing is on its way. */
-void cli_link_set_timeout(struct weir_rudp_config *config, weir_nsec timeout);
-
-/* Why a connection ended, e.g. "the peer refused: busy", from a CLOSED event; returns text. */
-enum {
-    CLI_CLOSED_TEXT_BYTES = 256
-};
-
-char *cli_text_closed(const struct weir_rudp_event *event, char text[CLI_CLOSED_TEXT_BYTES]);
 
 #endif

@@ -19,7 +19,6 @@ enum option_key {
     KEY_GUARANTEE,
     KEY_CONNECTIONS,
     KEY_CC,
-    KEY_MTU,
     KEY_JSON,
     KEY_ONCE,
     KEY_LISTEN = 'l'
@@ -33,9 +32,7 @@ enum {
     CONNECTIONS_SERVER_DEFAULT = 110000,
     CONNECTIONS_IDLE_DEFAULT = 1000,
     SIZE_BULK_DEFAULT = 65536,
-    SIZE_DEFAULT = 64,
-    MTU_BYTES_MIN = 1200,
-    MTU_BYTES_MAX = 65507
+    SIZE_DEFAULT = 64
 };
 
 static const struct argp_option option_list[] = {
@@ -50,19 +47,22 @@ static const struct argp_option option_list[] = {
     {"guarantee", KEY_GUARANTEE, "G", 0, "none, order or delivery (default)", 2},
     {"connections", KEY_CONNECTIONS, "N", 0,
      "opened side by side (default 1; idle 1000); with -l: held at most (default 110000)", 2},
-    {"cc", KEY_CC, "NAME", 0, "cubic (default), bbr, newreno or none", 2},
-    {"mtu", KEY_MTU, "N", 0, "largest datagram tried, 1200 to 65507 (default 1472)", 2},
+    {"cc", KEY_CC, "NAME", 0, "cubic (default of rudp), bbr, newreno or none; kcp: its own", 2},
     {"json", KEY_JSON, NULL, 0, "one JSON object on standard output", 3},
     {0}};
 
 static const char description[] =
     "Measures the way from here to a server, or with -l is that server. Without a URL, or with "
-    "rudp://self, it starts a server of its own on loopback in a second process."
+    "rudp://self or kcp://self, it starts a server of its own on loopback in a second process."
     "\v"
     "Examples:\n"
     "  weir perf -l rudp://*:5201\n"
     "  weir perf rudp://192.0.2.7:5201 --mode message --size 64 --seconds 5\n"
-    "  weir perf --mode idle --connections 100000 --json\n\n"
+    "  weir perf --mode idle --connections 100000 --json\n"
+    "  weir perf kcp://self --preset turbo --crypt aes --key example\n\n"
+    "kcp:// has the guarantee delivery only. There packets_sent and packets_lost count segments, "
+    "rtt_min_us "
+    "is not known, and the bytes in retransmit_ratio are taken from the average segment.\n\n"
     "JSON keys of bulk, message and latency: transport, mode, guarantee, size, connections, cc, "
     "mtu; seconds (at the receiver, first to last message), messages_sent, messages_received, "
     "payload_bytes (received), goodput_mbit, messages_per_second; cpu_seconds_client and _server, "
@@ -138,10 +138,8 @@ static bool read_option(struct cli_perf_options *perf, int key, const char *text
     case KEY_CONNECTIONS:
         return cli_read_count(text, CONNECTIONS_MAX, &perf->connections) && perf->connections > 0;
     case KEY_CC:
+        perf->is_cc_given = true;
         return weir_cc_parse(text, &perf->cc) == WEIR_OK;
-    case KEY_MTU:
-        return cli_read_size(text, &perf->mtu_bytes) && perf->mtu_bytes >= MTU_BYTES_MIN &&
-               perf->mtu_bytes <= MTU_BYTES_MAX;
     case KEY_JSON:
         return perf->is_json = true;
     case KEY_ONCE:
@@ -165,6 +163,10 @@ static const char *name_of(int key)
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
     struct parsed *parsed = state->input;
+    if (key == ARGP_KEY_INIT) {
+        state->child_inputs[0] = &parsed->perf.kcp;
+        return 0;
+    }
     if (key == ARGP_KEY_ARG) {
         if (parsed->perf.url != NULL) {
             argp_error(state, "one URL only: '%s' is too many", text);
@@ -183,6 +185,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     }
     return 0;
 }
+
+static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 static void set_defaults(struct cli_perf_options *perf)
 {
@@ -203,8 +207,11 @@ static void set_defaults(struct cli_perf_options *perf)
 /* False with the line printed. */
 static bool read_arguments(int argc, char **argv, struct cli_perf_options *perf)
 {
-    static const struct argp argp = {
-        .options = option_list, .parser = parse_option, .args_doc = "[URL]", .doc = description};
+    static const struct argp argp = {.options = option_list,
+                                     .parser = parse_option,
+                                     .args_doc = "[URL]",
+                                     .doc = description,
+                                     .children = children};
     struct parsed parsed = {.perf = {.guarantee = WEIR_RUDP_DELIVERY}};
     if (!cli_read_options(&argp, argc, argv, &parsed)) {
         return false;
@@ -226,17 +233,49 @@ static bool read_arguments(int argc, char **argv, struct cli_perf_options *perf)
     return true;
 }
 
-/* False with the line printed, when it is not an address of rudp. */
-static bool read_rudp_url(const struct cli_perf_options *perf, struct cli_url *url)
+/* "SCHEME://self" */
+static bool is_self(const char *url)
 {
-    if (!cli_read_url(perf->url, perf->is_listening, url)) {
+    return strcmp(url, "rudp://self") == 0 || strcmp(url, "kcp://self") == 0;
+}
+
+/* False with the line printed: what the transport does not have. */
+static bool check_transport(struct cli_perf_options *perf)
+{
+    bool is_kcp = strcmp(perf->scheme, "kcp") == 0;
+    if (!cli_link_check_options(perf->scheme, &perf->kcp)) {
         return false;
     }
-    if (strcmp(url->scheme, "rudp") != 0) {
-        cli_fail(CLI_USAGE, "%s is not built yet; use rudp://", url->scheme);
+    if (is_kcp && perf->guarantee != WEIR_RUDP_DELIVERY) {
+        cli_fail(CLI_USAGE, "--guarantee %s: kcp:// has delivery only; rudp:// has all three",
+                 cli_perf_guarantee_text(perf->guarantee));
+        return false;
+    }
+    if (perf->kcp.fec_data != 0 && perf->connections > 1 && !perf->is_listening) {
+        cli_fail(CLI_USAGE,
+                 "--fec goes with one connection: an address has one sequence of parity");
         return false;
     }
     return true;
+}
+
+/* Reads the URL, which may be missing; sets scheme. False with the line printed. */
+static bool read_url(struct cli_perf_options *perf, struct cli_url *url)
+{
+    if (perf->url == NULL || is_self(perf->url)) {
+        if (perf->is_listening) {
+            cli_fail(CLI_USAGE, "-l needs an address, not %s", perf->url);
+            return false;
+        }
+        perf->scheme = perf->url != NULL && perf->url[0] == 'k' ? "kcp" : "rudp";
+        perf->url = NULL;
+        return check_transport(perf);
+    }
+    if (!cli_read_url(perf->url, perf->is_listening, url)) {
+        return false;
+    }
+    perf->scheme = url->scheme;
+    return check_transport(perf);
 }
 
 /* --- both ends on one machine ----------------------------------------------------------------- */
@@ -304,13 +343,12 @@ int cli_perf(int argc, char **argv)
     if (!read_arguments(argc, argv, &options)) {
         return CLI_USAGE;
     }
-    cli_catch_signals();
-    if (options.url == NULL || strcmp(options.url, "rudp://self") == 0) {
-        return options.is_listening ? cli_fail(CLI_USAGE, "-l needs an address, not rudp://self")
-                                    : run_with_own_server(&options);
-    }
-    if (!read_rudp_url(&options, &url)) {
+    if (!read_url(&options, &url)) {
         return CLI_USAGE;
+    }
+    cli_catch_signals();
+    if (options.url == NULL) {
+        return run_with_own_server(&options);
     }
     return options.is_listening ? cli_perf_serve(&options, &url.addr, -1)
                                 : cli_perf_run(&options, &url.addr);

@@ -21,7 +21,7 @@ bool cli_incoming_send(struct cli_incoming *in, const struct cli_transfer_messag
 {
     uint8_t bytes[CLI_TRANSFER_SMALL_BYTES_MAX];
     size_t length = cli_transfer_encode(message, bytes);
-    return weir_rudp_send(in->conn, &delivery, bytes, length) == WEIR_OK;
+    return cli_link_send(in->set->link, in->conn, &delivery, bytes, length) == WEIR_OK;
 }
 
 static void close_fd(int *fd)
@@ -62,14 +62,14 @@ void cli_incoming_fail(struct cli_incoming *in, enum cli_transfer_code code, uin
                             &(struct cli_transfer_message){
                                 .type = CLI_TRANSFER_FAILED,
                                 .failed = {.code = (uint8_t)code, .index = index, .text = span}});
-    weir_rudp_close(in->conn, (uint32_t)code, shown);
+    cli_link_end(in->set->link, in->conn, (uint32_t)code, shown);
     cli_fail(CLI_FAILED, "transfer from %s: %s", in->peer, shown);
     in->stage = CLI_INCOMING_FAILED;
     release(in);
 }
 
-void cli_incoming_open(struct cli_incoming *in, struct cli_incoming_set *set,
-                       struct weir_rudp_conn *conn, weir_nsec now)
+void cli_incoming_open(struct cli_incoming *in, struct cli_incoming_set *set, struct cli_conn *conn,
+                       weir_nsec now)
 {
     *in = (struct cli_incoming){.set = set,
                                 .conn = conn,
@@ -80,7 +80,8 @@ void cli_incoming_open(struct cli_incoming *in, struct cli_incoming_set *set,
                                 .fd = -1,
                                 .progress = {.is_quiet = set->is_quiet}};
     set->active++;
-    weir_addr_format(&weir_rudp_path(conn)->remote, in->peer);
+    struct weir_addr remote = cli_link_remote(set->link, conn);
+    weir_addr_format(&remote, in->peer);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -320,7 +321,7 @@ static void on_failed(struct cli_incoming *in, const struct cli_transfer_message
     char text[CLI_TRANSFER_TEXT_BYTES_MAX + 1];
     cli_transfer_printable(message->failed.text, text, sizeof(text));
     cli_fail(CLI_FAILED, "the sender %s gave up: %s", in->peer, text);
-    weir_rudp_close(in->conn, 0, "");
+    cli_link_end(in->set->link, in->conn, 0, "");
     in->stage = CLI_INCOMING_FAILED;
     release(in);
 }
@@ -393,7 +394,7 @@ bool cli_incoming_step(struct cli_incoming *in, weir_nsec now)
     return false;
 }
 
-bool cli_incoming_close(struct cli_incoming *in, const struct weir_rudp_event *event, weir_nsec now)
+bool cli_incoming_close(struct cli_incoming *in, const struct cli_event *event, weir_nsec now)
 {
     bool is_complete = in->stage == CLI_INCOMING_COMPLETE;
     char label[WEIR_ADDR_TEXT_BYTES + 48];

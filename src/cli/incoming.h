@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "cli/cli.h"
+#include "cli/link.h"
 #include "cli/manifest.h"
 
 enum cli_incoming_stage {
@@ -44,6 +44,7 @@ struct cli_incoming;
 struct cli_incoming_set {
     struct cli_incoming *slots;
     uint32_t slots_count;
+    struct cli_link *link;
     int root_fd;
     uint32_t active;
     bool is_quiet;
@@ -51,7 +52,7 @@ struct cli_incoming_set {
 
 struct cli_incoming {
     struct cli_incoming_set *set;
-    struct weir_rudp_conn *conn;
+    struct cli_conn *conn;
     enum cli_incoming_stage stage;
     char peer[WEIR_ADDR_TEXT_BYTES];
     weir_nsec last_message;
@@ -82,8 +83,8 @@ struct cli_incoming {
     struct cli_progress progress;
 };
 
-void cli_incoming_open(struct cli_incoming *in, struct cli_incoming_set *set,
-                       struct weir_rudp_conn *conn, weir_nsec now);
+void cli_incoming_open(struct cli_incoming *in, struct cli_incoming_set *set, struct cli_conn *conn,
+                       weir_nsec now);
 /* message is borrowed for the call only. */
 void cli_incoming_on_message(struct cli_incoming *in, struct weir_span message, weir_nsec now);
 /* Does a bounded piece of work. Returns true when more is waiting that needs no message. */
@@ -94,8 +95,7 @@ void cli_incoming_fail(struct cli_incoming *in, enum cli_transfer_code code, uin
                        const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* The connection is gone: prints what came of it and frees the slot. Returns true when the
  * transfer was complete. */
-bool cli_incoming_close(struct cli_incoming *in, const struct weir_rudp_event *event,
-                        weir_nsec now);
+bool cli_incoming_close(struct cli_incoming *in, const struct cli_event *event, weir_nsec now);
 
 /* For incoming_prepare.c: one piece of preparing; false when it has to wait or is done. */
 bool cli_incoming_prepare(struct cli_incoming *in, weir_nsec now);

@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * link.c - a UDP driver, slide, RUDP endpoint and loop in one.
+ * link.c - what the transports' links share: driver, slide, loop, times and texts.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "base/assert.h"
+#include "cli/kcp_options.h"
+#include "cli/link.h"
+
+static const struct cli_link_ops *const transports[] = {&cli_link_rudp, &cli_link_kcp};
+
+enum {
+    TRANSPORTS = sizeof(transports) / sizeof(transports[0]),
+    RUDP_MTU_BYTES_MIN = 1200
+};
 
 static bool open_driver(struct cli_link *link, const struct cli_link_options *options)
 {
@@ -42,29 +51,18 @@ static bool open_driver(struct cli_link *link, const struct cli_link_options *op
     return true;
 }
 
-static bool open_slide(struct cli_link *link)
+static bool open_slide(struct cli_link *link, const struct cli_link_options *options)
 {
     struct weir_slide_config config;
     weir_slide_config_default(&config);
+    /* What a paused peer may still send waits in the secondary store. */
+    if (options->receive_window_bytes > config.secondary_bytes) {
+        config.secondary_bytes = options->receive_window_bytes;
+    }
     link->slide_mem_bytes = weir_slide_mem_size(&config);
     link->slide_mem = weir_mem_map(link->slide_mem_bytes);
     return link->slide_mem != NULL &&
            weir_slide_init(link->slide_mem, &config, &link->slide) == WEIR_OK;
-}
-
-static bool open_rudp(struct cli_link *link, const struct cli_link_options *options)
-{
-    struct weir_rudp_config config = options->rudp;
-    uint8_t seed[32];
-    config.slide = link->slide;
-    link->rudp_mem_bytes = weir_rudp_mem_size(&config);
-    if (link->rudp_mem_bytes == 0 || weir_secret_seed(seed, sizeof(seed)) != WEIR_OK) {
-        return false;
-    }
-    link->rudp_mem = weir_mem_map(link->rudp_mem_bytes);
-    return link->rudp_mem != NULL &&
-           weir_rudp_init(link->rudp_mem, &config, seed, weir_loop_now(link->loop), &link->rudp) ==
-               WEIR_OK;
 }
 
 static bool open_loop(struct cli_link *link)
@@ -79,27 +77,36 @@ static bool open_loop(struct cli_link *link)
 bool cli_link_open(struct cli_link *link, const struct cli_link_options *options,
                    void (*on_events)(void *user, weir_nsec now), void *user)
 {
-    memset(link, 0, sizeof(*link));
+    *link = (struct cli_link){
+        .on_events = on_events, .user = user, .hint = "", .is_accepting = options->is_accepting};
+    for (size_t i = 0; i < TRANSPORTS; i++) {
+        if (strcmp(transports[i]->scheme, options->scheme) == 0) {
+            link->ops = transports[i];
+        }
+    }
+    WEIR_ASSERT(link->ops != NULL);
     if (!open_driver(link, options)) {
         cli_link_close(link);
         return false;
     }
-    if (!open_slide(link) || !open_loop(link) || !open_rudp(link, options)) {
+    if (!open_slide(link, options) || !open_loop(link) || !link->ops->open(link, options)) {
         cli_fail(CLI_FAILED, "the system gave no memory for the connection's buffers");
         cli_link_close(link);
         return false;
     }
-    weir_loop_attach(link->loop, link->rudp, weir_rudp_verbs(), on_events, user);
     return true;
 }
 
 void cli_link_close(struct cli_link *link)
 {
+    if (link->engine != NULL) {
+        link->ops->close(link);
+    }
     if (link->loop != NULL) {
         weir_loop_close(link->loop);
     }
-    if (link->rudp_mem != NULL) {
-        weir_mem_unmap(link->rudp_mem, link->rudp_mem_bytes);
+    if (link->engine_mem != NULL) {
+        weir_mem_unmap(link->engine_mem, link->engine_mem_bytes);
     }
     if (link->slide_mem != NULL) {
         weir_mem_unmap(link->slide_mem, link->slide_mem_bytes);
@@ -110,38 +117,65 @@ void cli_link_close(struct cli_link *link)
     memset(link, 0, sizeof(*link));
 }
 
+void cli_link_options_default(struct cli_link_options *options)
+{
+    struct weir_rudp_config rudp;
+    weir_rudp_config_default(&rudp);
+    *options = (struct cli_link_options){.connections_max = 1,
+                                         .awake_max = 1,
+                                         .channels_max = 1,
+                                         .connect_timeout = rudp.connect_timeout,
+                                         .dead_timeout = rudp.dead_timeout,
+                                         .idle_timeout = rudp.idle_timeout,
+                                         .heartbeat = rudp.heartbeat};
+}
+
+bool cli_link_check_options(const char *scheme, const struct cli_kcp_options *kcp)
+{
+    struct weir_kcp_config config;
+    if (strcmp(scheme, "kcp") == 0) {
+        return cli_kcp_configure(kcp, false, &config);
+    }
+    if (kcp->mtu_bytes != 0 && kcp->mtu_bytes < RUDP_MTU_BYTES_MIN) {
+        cli_fail(CLI_USAGE, "--mtu '%u': %s:// takes %d to %d", kcp->mtu_bytes, scheme,
+                 RUDP_MTU_BYTES_MIN, CLI_MTU_BYTES_MAX);
+        return false;
+    }
+    return cli_kcp_is_unused(kcp, scheme);
+}
+
 struct weir_addr cli_client_bind(const struct weir_addr *remote)
 {
     return (struct weir_addr){.family = remote->family};
 }
 
-void cli_link_set_timeout(struct weir_rudp_config *config, weir_nsec timeout)
+void cli_link_set_timeout(struct cli_link_options *options, weir_nsec timeout)
 {
-    config->connect_timeout = timeout;
-    config->dead_timeout = timeout;
-    config->idle_timeout = timeout;
+    options->connect_timeout = timeout;
+    options->dead_timeout = timeout;
+    options->idle_timeout = timeout;
     /* Three pings may be lost before silence counts as death. */
-    config->heartbeat = timeout / 4;
+    options->heartbeat = timeout / 4;
 }
 
 /* The fixed part of the sentence for each cause; the peer's own words follow. */
-static const char *cause_text(enum weir_rudp_close_cause cause)
+static const char *cause_text(enum cli_cause cause)
 {
     static const char *const texts[] = {
-        [WEIR_RUDP_CAUSE_LOCAL] = "closed here",
-        [WEIR_RUDP_CAUSE_PEER] = "the peer closed the connection",
-        [WEIR_RUDP_CAUSE_REFUSED] = "the peer refused the connection",
-        [WEIR_RUDP_CAUSE_TIMEOUT] = "the peer does not answer",
-        [WEIR_RUDP_CAUSE_VERSION] =
-            "the peer speaks another version of RUDP; use the same weir version at both ends",
-        [WEIR_RUDP_CAUSE_RESET] = "the peer was restarted and knows nothing of this connection",
-        [WEIR_RUDP_CAUSE_PROTOCOL] = "the peer broke the protocol"};
+        [CLI_CAUSE_LOCAL] = "closed here",
+        [CLI_CAUSE_PEER] = "the peer closed the connection",
+        [CLI_CAUSE_REFUSED] = "the peer refused the connection",
+        [CLI_CAUSE_TIMEOUT] = "the peer does not answer",
+        [CLI_CAUSE_VERSION] =
+            "the peer speaks another version; use the same weir version at both ends",
+        [CLI_CAUSE_RESET] = "the peer was restarted and knows nothing of this connection",
+        [CLI_CAUSE_PROTOCOL] = "the peer broke the protocol"};
     size_t index = (size_t)cause;
     bool is_known = index < sizeof(texts) / sizeof(texts[0]) && texts[index] != NULL;
     return is_known ? texts[index] : "closed";
 }
 
-char *cli_text_closed(const struct weir_rudp_event *event, char text[CLI_CLOSED_TEXT_BYTES])
+char *cli_text_closed(const struct cli_event *event, char text[CLI_CLOSED_TEXT_BYTES])
 {
     const char *words = event->closed.text;
     bool is_silent = words == NULL || words[0] == 0;

@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"send", cli_send, "weir send", "send files and directories"},
     {"recv", cli_recv, "weir recv", "receive files and directories"},
     {"pipe", cli_pipe, "weir pipe", "connect standard input and output to a peer"},
+    {"tunnel", cli_tunnel, "weir tunnel", "carry TCP connections over KCP or RUDP"},
     {"relay", cli_relay, "weir relay", "stand between two UDP programs as a bad network"},
     {"perf", cli_perf, "weir perf", "measure throughput, latency and cost"},
     {"sim", cli_sim, "weir sim", "run a whole exchange in virtual time, from one seed"},

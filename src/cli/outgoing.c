@@ -12,15 +12,33 @@
 #include <string.h>
 #include <unistd.h>
 
+enum {
+    PIECE_BYTES_MIN = 64 /* below that a transfer would not end */
+};
+
 static const struct weir_rudp_send delivery = {.guarantee = WEIR_RUDP_DELIVERY};
 
 static bool send_bytes(struct cli_outgoing *out, const uint8_t *bytes, size_t length)
 {
-    if (weir_rudp_send(out->conn, &delivery, bytes, length) != WEIR_OK) {
+    enum weir_status status = cli_link_send(out->link, out->conn, &delivery, bytes, length);
+    if (status == WEIR_ERR_TOO_LARGE) {
+        cli_outgoing_shorten(out);
+    }
+    if (status != WEIR_OK) {
         return false;
     }
     out->queued_bytes += length;
     return true;
+}
+
+void cli_outgoing_shorten(struct cli_outgoing *out)
+{
+    out->piece_bytes /= 2;
+    if (out->piece_bytes < PIECE_BYTES_MIN) {
+        cli_outgoing_fail(out, CLI_TRANSFER_CODE_PROTOCOL,
+                          "the receiver's window is too small; give both ends a larger --window "
+                          "or --mtu");
+    }
 }
 
 bool cli_outgoing_send(struct cli_outgoing *out, const struct cli_transfer_message *message)
@@ -29,16 +47,24 @@ bool cli_outgoing_send(struct cli_outgoing *out, const struct cli_transfer_messa
     return send_bytes(out, bytes, cli_transfer_encode(message, bytes));
 }
 
-bool cli_outgoing_open(struct cli_outgoing *out, const struct cli_walk *walk,
-                       struct weir_rudp_conn *conn)
+bool cli_outgoing_open(struct cli_outgoing *out, const struct cli_walk *walk, struct cli_link *link,
+                       struct cli_conn *conn)
 {
     out->walk = walk;
+    out->link = link;
     out->conn = conn;
+    out->piece_bytes = CLI_TRANSFER_DATA_BYTES_MAX;
+    if (link->message_bytes_max < out->piece_bytes + CLI_TRANSFER_DATA_HEADER_BYTES) {
+        out->piece_bytes =
+            link->message_bytes_max > CLI_TRANSFER_DATA_HEADER_BYTES + PIECE_BYTES_MIN
+                ? link->message_bytes_max - CLI_TRANSFER_DATA_HEADER_BYTES
+                : PIECE_BYTES_MIN;
+    }
     out->fd = -1;
     sha256_init(&out->list_hash);
     out->parcels = calloc(CLI_OUTGOING_SLOTS, sizeof(*out->parcels));
     out->free_slots = calloc(CLI_OUTGOING_SLOTS, sizeof(*out->free_slots));
-    out->buffers = malloc((size_t)CLI_OUTGOING_SLOTS * CLI_OUTGOING_SLOT_BYTES);
+    out->buffers = calloc(CLI_OUTGOING_SLOTS, CLI_OUTGOING_SLOT_BYTES);
     if (out->parcels == NULL || out->free_slots == NULL || out->buffers == NULL) {
         return false;
     }
@@ -86,7 +112,7 @@ void cli_outgoing_fail(struct cli_outgoing *out, enum cli_transfer_code code, co
         return;
     }
     /* At once: the file data still queued is of no use to anybody. */
-    weir_rudp_abort(out->conn, (uint32_t)code, text);
+    cli_link_abort(out->link, out->conn, (uint32_t)code, text);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -133,14 +159,14 @@ static void on_failed(struct cli_outgoing *out, const struct cli_transfer_messag
     cli_fail(CLI_FAILED, "the receiver says: %s%s", text,
              is_resumable ? "; the same command will resume later" : "");
     out->stage = CLI_OUTGOING_FAILED;
-    weir_rudp_abort(out->conn, 0, "");
+    cli_link_abort(out->link, out->conn, 0, "");
 }
 
 static void on_complete(struct cli_outgoing *out)
 {
-    weir_rudp_conn_stats(out->conn, &out->stats);
+    cli_link_conn_stats(out->link, out->conn, &out->stats);
     out->stage = CLI_OUTGOING_COMPLETE;
-    weir_rudp_close(out->conn, 0, "");
+    cli_link_end(out->link, out->conn, 0, "");
 }
 
 static void on_message(struct cli_outgoing *out, struct weir_span bytes)
@@ -171,7 +197,7 @@ static void on_message(struct cli_outgoing *out, struct weir_span bytes)
     }
 }
 
-static void on_closed(struct cli_outgoing *out, const struct weir_rudp_event *event)
+static void on_closed(struct cli_outgoing *out, const struct cli_event *event)
 {
     char text[CLI_CLOSED_TEXT_BYTES];
     char waited[32];
@@ -179,9 +205,9 @@ static void on_closed(struct cli_outgoing *out, const struct weir_rudp_event *ev
     if (out->stage == CLI_OUTGOING_COMPLETE || out->stage == CLI_OUTGOING_FAILED) {
         return;
     }
-    if (event->closed.cause == WEIR_RUDP_CAUSE_TIMEOUT && !out->is_opened) {
-        cli_fail(CLI_FAILED, "no answer within %s; is weir recv running there?",
-                 cli_text_duration(out->timeout, waited));
+    if (event->closed.cause == CLI_CAUSE_TIMEOUT && !out->is_opened) {
+        cli_fail(CLI_FAILED, "no answer within %s; is weir recv running there%s?",
+                 cli_text_duration(out->timeout, waited), out->link->hint);
     } else {
         cli_fail(CLI_FAILED, "%s%s", cli_text_closed(event, text),
                  out->is_opened ? "; the same command will resume later" : "");
@@ -189,35 +215,34 @@ static void on_closed(struct cli_outgoing *out, const struct weir_rudp_event *ev
     out->stage = CLI_OUTGOING_FAILED;
 }
 
-static void on_parcel_done(struct cli_outgoing *out, const struct weir_rudp_event *event)
+static void on_parcel_done(struct cli_outgoing *out, const struct cli_event *event)
 {
     struct weir_parcel *parcel = event->parcel.parcel;
     out->free_slots[out->free_count++] = (uint32_t)(parcel - out->parcels);
     if (event->parcel.outcome == WEIR_OUTCOME_ACKED) {
-        out->acked_bytes += parcel->length - CLI_TRANSFER_DATA_HEADER_BYTES;
+        out->acked_bytes +=
+            parcel->length - out->link->front_bytes - CLI_TRANSFER_DATA_HEADER_BYTES;
     }
 }
 
-void cli_outgoing_on_event(struct cli_outgoing *out, const struct weir_rudp_event *event,
-                           weir_nsec now)
+void cli_outgoing_on_event(struct cli_outgoing *out, const struct cli_event *event, weir_nsec now)
 {
     switch (event->type) {
-    case WEIR_RUDP_EVENT_OPENED:
+    case CLI_EVENT_OPENED:
         out->is_opened = true;
         break;
-    case WEIR_RUDP_EVENT_MESSAGE:
+    case CLI_EVENT_MESSAGE:
         on_message(out, event->message.data);
         break;
-    case WEIR_RUDP_EVENT_PARCEL_DONE:
+    case CLI_EVENT_PARCEL_DONE:
         on_parcel_done(out, event);
         cli_progress_update(&out->progress, out->resumed_bytes + out->acked_bytes, now);
         break;
-    case WEIR_RUDP_EVENT_CLOSED:
+    case CLI_EVENT_CLOSED:
         on_closed(out, event);
         break;
-    case WEIR_RUDP_EVENT_REQUEST:
-    case WEIR_RUDP_EVENT_WRITABLE:
-    case WEIR_RUDP_EVENT_MOVED:
+    case CLI_EVENT_REQUEST:
+    case CLI_EVENT_WRITABLE:
     default:
         break;
     }
@@ -244,7 +269,8 @@ static bool send_manifest(struct cli_outgoing *out)
                                            .size = from->size,
                                            .path = weir_span_of(path, strlen(path))};
         size_t length = cli_transfer_encode_entry(&entry, bytes + used, sizeof(bytes) - used);
-        if (length == 0) {
+        if (length == 0 ||
+            (used > CLI_TRANSFER_SMALL_BYTES_MAX && used + length > out->piece_bytes)) {
             break;
         }
         used += length;

@@ -16,12 +16,15 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-#include "cli/cli.h"
+#include "cli/link.h"
+#include "cli/transfer_wire.h"
 #include "cli/walk.h"
 
 enum {
     CLI_OUTGOING_SLOTS = 160, /* 10 MiB on their way: more than the receiver's window */
-    CLI_OUTGOING_SLOT_BYTES = CLI_TRANSFER_DATA_HEADER_BYTES + CLI_TRANSFER_DATA_BYTES_MAX
+    CLI_OUTGOING_FRONT_BYTES_MAX = 8,
+    CLI_OUTGOING_SLOT_BYTES =
+        CLI_OUTGOING_FRONT_BYTES_MAX + CLI_TRANSFER_DATA_HEADER_BYTES + CLI_TRANSFER_DATA_BYTES_MAX
 };
 
 enum cli_outgoing_stage {
@@ -44,7 +47,8 @@ struct cli_offer {
 };
 
 struct cli_outgoing {
-    struct weir_rudp_conn *conn; /* NULL once CLOSED */
+    struct cli_link *link;
+    struct cli_conn *conn; /* NULL once CLOSED */
     const struct cli_walk *walk;
     enum cli_outgoing_stage stage;
     bool is_fresh;  /* --no-resume */
@@ -69,18 +73,18 @@ struct cli_outgoing {
     uint8_t digest[CLI_TRANSFER_HASH_BYTES];
 
     struct weir_parcel *parcels; /* one per slot */
-    uint8_t *buffers;
+    uint8_t *buffers;     /* slots of CLI_OUTGOING_SLOT_BYTES; the first is the link's front */
+    uint32_t piece_bytes; /* of a file in a DATA message, of the list in a MANIFEST message */
     uint32_t *free_slots;
     uint32_t free_count;
     uint64_t acked_bytes, resumed_bytes, queued_bytes; /* queued: message bytes of all kinds */
-    struct weir_rudp_conn_stats stats;                 /* as of COMPLETE */
+    struct cli_conn_stats stats;                       /* as of COMPLETE */
 };
 
 /* Allocates and queues HELLO. False when there is no memory. */
-bool cli_outgoing_open(struct cli_outgoing *out, const struct cli_walk *walk,
-                       struct weir_rudp_conn *conn);
-void cli_outgoing_on_event(struct cli_outgoing *out, const struct weir_rudp_event *event,
-                           weir_nsec now);
+bool cli_outgoing_open(struct cli_outgoing *out, const struct cli_walk *walk, struct cli_link *link,
+                       struct cli_conn *conn);
+void cli_outgoing_on_event(struct cli_outgoing *out, const struct cli_event *event, weir_nsec now);
 /* Does a bounded piece of work. Returns true when more is waiting that needs no event. */
 bool cli_outgoing_step(struct cli_outgoing *out, weir_nsec now);
 /* Prints the line, tells the receiver, ends the connection. */
@@ -93,5 +97,8 @@ bool cli_outgoing_verify(struct cli_outgoing *out);
 bool cli_outgoing_send_files(struct cli_outgoing *out, weir_nsec now);
 /* Queues a small message; false when the queue is full (try again later). */
 bool cli_outgoing_send(struct cli_outgoing *out, const struct cli_transfer_message *message);
+/* The receiver's window does not take a message of that size: the next ones are shorter. Fails the
+ * transfer when they are as short as they can be. */
+void cli_outgoing_shorten(struct cli_outgoing *out);
 
 #endif

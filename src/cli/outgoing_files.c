@@ -155,17 +155,24 @@ static bool send_piece(struct cli_outgoing *out)
         return false;
     }
     uint32_t slot = out->free_slots[out->free_count - 1];
-    uint8_t *buffer = out->buffers + (size_t)slot * CLI_OUTGOING_SLOT_BYTES;
+    uint8_t *buffer =
+        out->buffers + (size_t)slot * CLI_OUTGOING_SLOT_BYTES + out->link->front_bytes;
     uint64_t rest = out->size - out->offset;
-    size_t length = rest < CLI_TRANSFER_DATA_BYTES_MAX ? (size_t)rest : CLI_TRANSFER_DATA_BYTES_MAX;
+    size_t length = rest < out->piece_bytes ? (size_t)rest : out->piece_bytes;
     struct cli_transfer_message data = {.type = CLI_TRANSFER_DATA, .data = {.offset = out->offset}};
     size_t header = cli_transfer_encode(&data, buffer);
     if (!read_source(out, out->next, buffer + header, length, out->offset)) {
         return false;
     }
     struct weir_parcel *parcel = &out->parcels[slot];
-    *parcel = (struct weir_parcel){.data = buffer, .length = (uint32_t)(header + length)};
-    if (weir_rudp_send_parcel(out->conn, &delivery, parcel) != WEIR_OK) {
+    *parcel = (struct weir_parcel){.data = buffer - out->link->front_bytes,
+                                   .length = (uint32_t)(out->link->front_bytes + header + length)};
+    enum weir_status status = cli_link_send_parcel(out->link, out->conn, &delivery, parcel);
+    if (status == WEIR_ERR_TOO_LARGE) {
+        cli_outgoing_shorten(out);
+        return out->stage == CLI_OUTGOING_SENDING;
+    }
+    if (status != WEIR_OK) {
         return false; /* read again later: rare, the slots are fewer than the engine's */
     }
     out->free_count--;

@@ -22,7 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cli/cli.h"
+#include "cli/kcp_options.h"
+#include "cli/link.h"
 #include "cli/samples.h"
 #include "weir/weir.h"
 
@@ -42,7 +43,9 @@ struct cli_perf_options {
     enum weir_rudp_guarantee guarantee;
     uint64_t connections; /* of a client: opened; of a server: held at most */
     enum weir_cc_kind cc;
-    uint64_t mtu_bytes; /* 0: the engine's default */
+    bool is_cc_given;
+    const char *scheme;
+    struct cli_kcp_options kcp;
 };
 
 const char *cli_perf_mode_text(enum cli_perf_mode mode);
@@ -86,7 +89,7 @@ size_t cli_perf_encode(const struct cli_perf_control *control,
                        uint8_t bytes[CLI_PERF_CONTROL_BYTES_MAX]);
 /* False when data is not a control message. */
 bool cli_perf_decode(struct weir_span data, struct cli_perf_control *control);
-enum weir_status cli_perf_send_control(struct weir_rudp_conn *conn,
+enum weir_status cli_perf_send_control(struct cli_link *link, struct cli_conn *conn,
                                        const struct cli_perf_control *control);
 
 /* --- this process ----------------------------------------------------------------------------- */
@@ -96,7 +99,7 @@ uint64_t cli_perf_cpu_ns(void);
 /* Memory in use now; 0 when the system does not tell. */
 uint64_t cli_perf_rss_bytes(void);
 /* What both ends configure alike. */
-void cli_perf_configure(const struct cli_perf_options *options, struct weir_rudp_config *config);
+void cli_perf_configure(const struct cli_perf_options *options, struct cli_link_options *link);
 
 /* --- server ----------------------------------------------------------------------------------- */
 
@@ -112,19 +115,21 @@ struct cli_perf_client;
 /* One connection of the test. */
 struct cli_perf_flow {
     struct cli_perf_client *client;
-    struct weir_rudp_conn *conn; /* NULL: not begun, or closed */
-    uint64_t sent;               /* messages */
-    uint64_t queued_bytes;       /* in parcels not yet done */
-    weir_nsec sent_at;           /* of the message whose echo is awaited; 0: none is */
+    struct cli_link *link;
+    struct cli_conn *conn; /* NULL: not begun, or closed */
+    uint64_t sent;         /* messages */
+    uint64_t queued_bytes; /* in parcels not yet done */
+    weir_nsec sent_at;     /* of the message whose echo is awaited; 0: none is */
     bool is_open, is_full;
 };
 
 struct cli_perf_client {
     const struct cli_perf_options *options;
     struct cli_link link;
+    struct cli_link control_link;
     struct cli_perf_flow control;
     struct cli_perf_flow *flows;
-    uint8_t *payload; /* options->size bytes */
+    uint8_t *payload; /* the link's front, then options->size bytes */
     struct weir_parcel parcel;
 
     uint64_t opened, failed, closed; /* flows; closed: had been open */
@@ -142,7 +147,7 @@ struct cli_perf_client {
     uint64_t open_client, open_server;   /* idle: held at the same time */
     uint64_t server_growth_bytes;        /* idle: of its memory in use */
     double seconds;                      /* idle: to open them all */
-    struct weir_rudp_conn_stats stats;   /* of all flows: sums, and the first one's RTT */
+    struct cli_conn_stats stats;         /* of all flows: sums, and the first one's RTT */
 };
 
 /* Runs the whole test against server and prints the result. Returns the exit code. */

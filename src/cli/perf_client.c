@@ -13,10 +13,11 @@ enum {
     MESSAGE_QUEUE_BYTES = 1 << 20 /* enough to keep the engine busy, small enough for the cache */
 };
 
-#define ANSWER_MAX (10 * WEIR_SEC) /* for the server to answer a control message */
-#define KEEP_EVERY (3 * WEIR_SEC)
-#define CLOSE_MAX  (3 * WEIR_SEC)
-#define LOOP_WAIT  (50 * WEIR_MSEC)
+#define ANSWER_MAX   (10 * WEIR_SEC) /* for the server to answer a control message */
+#define KEEP_EVERY   (3 * WEIR_SEC)
+#define CLOSE_MAX    (3 * WEIR_SEC)
+#define LOOP_WAIT    (50 * WEIR_MSEC)
+#define CONTROL_TICK WEIR_MSEC /* between looks at a control connection of its own */
 
 bool cli_perf_fail(struct cli_perf_client *client, const char *what, const char *detail)
 {
@@ -51,30 +52,30 @@ static void on_opened(struct cli_perf_client *client, struct cli_perf_flow *flow
     }
 }
 
-static const char *text_of_close(const struct weir_rudp_event *event)
+static const char *text_of_close(const struct cli_event *event)
 {
     if (event->closed.text[0] != '\0') {
         return event->closed.text;
     }
     switch (event->closed.cause) {
-    case WEIR_RUDP_CAUSE_TIMEOUT:
+    case CLI_CAUSE_TIMEOUT:
         return "no answer";
-    case WEIR_RUDP_CAUSE_REFUSED:
+    case CLI_CAUSE_REFUSED:
         return "refused";
-    case WEIR_RUDP_CAUSE_VERSION:
+    case CLI_CAUSE_VERSION:
         return "it speaks another version";
-    case WEIR_RUDP_CAUSE_RESET:
+    case CLI_CAUSE_RESET:
         return "it was restarted";
-    case WEIR_RUDP_CAUSE_LOCAL:
-    case WEIR_RUDP_CAUSE_PEER:
-    case WEIR_RUDP_CAUSE_PROTOCOL:
+    case CLI_CAUSE_LOCAL:
+    case CLI_CAUSE_PEER:
+    case CLI_CAUSE_PROTOCOL:
     default:
         return "closed";
     }
 }
 
 /* In idle mode one connection that ends is a figure; anywhere else it is the end. */
-static void on_closed(struct cli_perf_client *client, const struct weir_rudp_event *event)
+static void on_closed(struct cli_perf_client *client, const struct cli_event *event)
 {
     struct cli_perf_flow *flow = event->closed.user;
     bool was_open = flow->is_open;
@@ -91,34 +92,33 @@ static void on_closed(struct cli_perf_client *client, const struct weir_rudp_eve
     }
 }
 
-static void on_event(struct cli_perf_client *client, const struct weir_rudp_event *event,
-                     weir_nsec now)
+static void on_event(struct cli_perf_client *client, struct cli_link *link,
+                     const struct cli_event *event, weir_nsec now)
 {
-    if (event->type == WEIR_RUDP_EVENT_CLOSED) {
+    if (event->type == CLI_EVENT_CLOSED) {
         on_closed(client, event);
         return;
     }
-    struct cli_perf_flow *flow = weir_rudp_user(event->conn);
+    struct cli_perf_flow *flow = cli_link_user(link, event->conn);
     switch (event->type) {
-    case WEIR_RUDP_EVENT_OPENED:
+    case CLI_EVENT_OPENED:
         on_opened(client, flow);
         break;
-    case WEIR_RUDP_EVENT_MESSAGE:
+    case CLI_EVENT_MESSAGE:
         if (flow == &client->control) {
             on_control(client, event->message.data);
         } else {
             cli_perf_on_echo(flow, event->message.data, now);
         }
         break;
-    case WEIR_RUDP_EVENT_PARCEL_DONE:
-        flow->queued_bytes -= event->parcel.parcel->length;
+    case CLI_EVENT_PARCEL_DONE:
+        flow->queued_bytes -= client->options->size;
         break;
-    case WEIR_RUDP_EVENT_WRITABLE:
+    case CLI_EVENT_WRITABLE:
         flow->is_full = false;
         break;
-    case WEIR_RUDP_EVENT_REQUEST:
-    case WEIR_RUDP_EVENT_MOVED:
-    case WEIR_RUDP_EVENT_CLOSED:
+    case CLI_EVENT_REQUEST:
+    case CLI_EVENT_CLOSED:
         break;
     }
 }
@@ -126,9 +126,18 @@ static void on_event(struct cli_perf_client *client, const struct weir_rudp_even
 static void on_events(void *user, weir_nsec now)
 {
     struct cli_perf_client *client = user;
-    struct weir_rudp_event event;
-    while (weir_rudp_event(client->link.rudp, &event) == WEIR_OK) {
-        on_event(client, &event, now);
+    struct cli_event event;
+    while (cli_link_event(&client->link, &event) == WEIR_OK) {
+        on_event(client, &client->link, &event, now);
+    }
+}
+
+static void on_control_events(void *user, weir_nsec now)
+{
+    struct cli_perf_client *client = user;
+    struct cli_event event;
+    while (cli_link_event(&client->control_link, &event) == WEIR_OK) {
+        on_event(client, &client->control_link, &event, now);
     }
 }
 
@@ -154,11 +163,12 @@ enum weir_status cli_perf_ping(struct cli_perf_flow *flow, weir_nsec now)
 {
     struct cli_perf_client *client = flow->client;
     struct weir_rudp_send how = {.guarantee = client->options->guarantee};
+    uint8_t *payload = client->payload + flow->link->front_bytes;
     if (client->options->size >= 8) {
-        weir_store64(client->payload, flow->sent + 1);
+        weir_store64(payload, flow->sent + 1);
     }
     enum weir_status status =
-        weir_rudp_send(flow->conn, &how, client->payload, client->options->size);
+        cli_link_send(flow->link, flow->conn, &how, payload, client->options->size);
     if (status == WEIR_OK) {
         flow->sent++;
         client->messages_sent++;
@@ -171,6 +181,13 @@ enum weir_status cli_perf_ping(struct cli_perf_flow *flow, weir_nsec now)
 
 bool cli_perf_step(struct cli_perf_client *client, weir_nsec timeout)
 {
+    if (client->control_link.loop != NULL) {
+        timeout = timeout < CONTROL_TICK ? timeout : CONTROL_TICK;
+        if (weir_loop_flush(client->control_link.loop) != WEIR_OK ||
+            weir_loop_run_once(client->control_link.loop, 0) != WEIR_OK) {
+            return cli_perf_fail(client, "the socket failed", "");
+        }
+    }
     /* What the traffic queued since leaves before the wait. */
     if (weir_loop_flush(client->link.loop) != WEIR_OK ||
         weir_loop_run_once(client->link.loop, timeout) != WEIR_OK) {
@@ -183,7 +200,8 @@ bool cli_perf_step(struct cli_perf_client *client, weir_nsec timeout)
     if (client->is_ready && now - client->kept_at > KEEP_EVERY && client->control.conn != NULL) {
         struct cli_perf_control keep = {.kind = CLI_PERF_KEEP};
         client->kept_at = now;
-        (void)cli_perf_send_control(client->control.conn, &keep); /* the next one will do */
+        (void)cli_perf_send_control(client->control.link, client->control.conn,
+                                    &keep); /* the next one will do */
     }
     return client->failure[0] == '\0';
 }
@@ -217,7 +235,8 @@ bool cli_perf_measure(struct cli_perf_client *client)
 {
     struct cli_perf_control control = {.kind = CLI_PERF_MEASURE};
     client->has_figures = false;
-    enum weir_status status = cli_perf_send_control(client->control.conn, &control);
+    enum weir_status status =
+        cli_perf_send_control(client->control.link, client->control.conn, &control);
     if (status != WEIR_OK) {
         return cli_perf_fail(client, "cannot ask the server", weir_status_text(status));
     }
@@ -227,9 +246,10 @@ bool cli_perf_measure(struct cli_perf_client *client)
 enum weir_status cli_perf_connect(struct cli_perf_client *client, struct cli_perf_flow *flow,
                                   const struct weir_addr *server)
 {
+    bool is_apart = flow == &client->control && client->control_link.loop != NULL;
     flow->client = client;
-    return weir_rudp_connect(client->link.rudp, weir_loop_now(client->link.loop), server, flow,
-                             &flow->conn);
+    flow->link = is_apart ? &client->control_link : &client->link;
+    return cli_link_connect(flow->link, server, flow, &flow->conn);
 }
 
 static bool begin(struct cli_perf_client *client, const struct weir_addr *server)
@@ -238,7 +258,7 @@ static bool begin(struct cli_perf_client *client, const struct weir_addr *server
         .kind = CLI_PERF_BEGIN, .fields = {client->options->mode}, .fields_count = 1};
     enum weir_status status = cli_perf_connect(client, &client->control, server);
     if (status == WEIR_OK) {
-        status = cli_perf_send_control(client->control.conn, &control);
+        status = cli_perf_send_control(client->control.link, client->control.conn, &control);
     }
     if (status != WEIR_OK) {
         return cli_perf_fail(client, "cannot connect", weir_status_text(status));
@@ -266,13 +286,13 @@ static bool open_flows(struct cli_perf_client *client, const struct weir_addr *s
 
 static void add_stats(struct cli_perf_client *client)
 {
-    struct weir_rudp_conn_stats *sum = &client->stats;
+    struct cli_conn_stats *sum = &client->stats;
     for (uint64_t i = 0; i < client->options->connections; i++) {
-        struct weir_rudp_conn_stats stats;
+        struct cli_conn_stats stats;
         if (client->flows[i].conn == NULL) {
             continue;
         }
-        weir_rudp_conn_stats(client->flows[i].conn, &stats);
+        cli_link_conn_stats(&client->link, client->flows[i].conn, &stats);
         if (sum->packets_sent == 0) {
             sum->rtt = stats.rtt;
             sum->rtt_min = stats.rtt_min;
@@ -281,7 +301,6 @@ static void add_stats(struct cli_perf_client *client)
         sum->packets_sent += stats.packets_sent;
         sum->packets_received += stats.packets_received;
         sum->packets_lost += stats.packets_lost;
-        sum->bytes_sent += stats.bytes_sent;
         sum->bytes_resent += stats.bytes_resent;
     }
 }
@@ -315,7 +334,7 @@ static void close_all(struct cli_perf_client *client)
     client->failure[0] = '\0';
     for (uint64_t i = 0; i < client->options->connections; i++) {
         if (client->flows[i].conn != NULL) {
-            weir_rudp_abort(client->flows[i].conn, 0, "");
+            cli_link_abort(&client->link, client->flows[i].conn, 0, "");
         }
         /* Let the engine send what it has, so that few are closing at once. */
         if (i % 256 == 255 && !cli_perf_step(client, 0)) {
@@ -323,39 +342,64 @@ static void close_all(struct cli_perf_client *client)
         }
     }
     if (client->control.conn != NULL) {
-        weir_rudp_close(client->control.conn, 0, "");
+        cli_link_end(client->control.link, client->control.conn, 0, "");
         (void)cli_perf_wait(client, is_all_closed, CLOSE_MAX, "");
     }
+}
+
+/* With FEC an address has one session: the control connection gets a socket of its own. */
+static bool open_links(struct cli_perf_client *client, const struct cli_link_options *options)
+{
+    struct cli_link_options control = *options;
+    if (client->options->kcp.fec_data != 0) {
+        control.connections_max = control.awake_max = 1;
+        if (!cli_link_open(&client->control_link, &control, on_control_events, client)) {
+            return false;
+        }
+    }
+    return cli_link_open(&client->link, options, on_events, client);
 }
 
 static bool open_client(struct cli_perf_client *client, const struct weir_addr *server)
 {
     const struct cli_perf_options *options = client->options;
-    struct cli_link_options link_options = {.bind = cli_client_bind(server)};
-    cli_perf_configure(options, &link_options.rudp);
-    if (options->mode == CLI_PERF_IDLE) {
-        link_options.rudp.heartbeat = 0;
-        link_options.rudp.idle_timeout = 1800 * WEIR_SEC;
-    } else {
-        link_options.rudp.heartbeat = 2 * WEIR_SEC;
-        link_options.rudp.idle_timeout = 10 * WEIR_SEC;
-    }
+    struct cli_link_options link;
+    cli_perf_configure(options, &link);
+    link.bind = cli_client_bind(server);
+    bool is_idle = options->mode == CLI_PERF_IDLE;
+    link.heartbeat = is_idle ? 0 : 2 * WEIR_SEC;
+    link.idle_timeout = is_idle ? 1800 * WEIR_SEC : 10 * WEIR_SEC;
     if (options->mode == CLI_PERF_MESSAGE && options->size * 8 < MESSAGE_QUEUE_BYTES) {
-        link_options.rudp.send_queue_bytes = MESSAGE_QUEUE_BYTES;
-    } else if (options->size * 2 > link_options.rudp.send_queue_bytes) {
-        link_options.rudp.send_queue_bytes = 2 * (uint32_t)options->size;
+        link.send_queue_bytes = MESSAGE_QUEUE_BYTES;
+    } else if (options->size * 2 > link.send_queue_bytes) {
+        link.send_queue_bytes = 2 * (uint32_t)options->size;
     }
+    if (!open_links(client, &link)) {
+        return false;
+    }
+    size_t front = client->link.front_bytes;
     client->flows = calloc(options->connections, sizeof(*client->flows));
-    client->payload = malloc(options->size + 8);
+    client->payload = malloc(front + options->size + 8);
     if (client->flows == NULL || client->payload == NULL) {
         cli_fail(CLI_FAILED, "not enough memory for %llu connections",
                  (unsigned long long)options->connections);
         return false;
     }
-    memset(client->payload, 0x5a, options->size + 8);
+    memset(client->payload, 0, front);
+    memset(client->payload + front, 0x5a, options->size + 8);
     client->parcel =
-        (struct weir_parcel){.data = client->payload, .length = (uint32_t)options->size};
-    return cli_link_open(&client->link, &link_options, on_events, client);
+        (struct weir_parcel){.data = client->payload, .length = (uint32_t)(front + options->size)};
+    return true;
+}
+
+static void close_links(struct cli_perf_client *client)
+{
+    if (client->link.ops != NULL) {
+        cli_link_close(&client->link);
+    }
+    if (client->control_link.ops != NULL) {
+        cli_link_close(&client->control_link);
+    }
 }
 
 int cli_perf_run(const struct cli_perf_options *options, const struct weir_addr *server)
@@ -374,8 +418,8 @@ int cli_perf_run(const struct cli_perf_options *options, const struct weir_addr 
             cli_fail(CLI_FAILED, "%s", client.failure);
         }
         close_all(&client);
-        cli_link_close(&client.link);
     }
+    close_links(&client);
     free(client.flows);
     free(client.payload);
     cli_samples_free(&client.latencies);

@@ -64,14 +64,14 @@ bool cli_perf_decode(struct weir_span data, struct cli_perf_control *control)
     return true;
 }
 
-enum weir_status cli_perf_send_control(struct weir_rudp_conn *conn,
+enum weir_status cli_perf_send_control(struct cli_link *link, struct cli_conn *conn,
                                        const struct cli_perf_control *control)
 {
     struct weir_rudp_send how = {.guarantee = WEIR_RUDP_DELIVERY,
                                  .priority = WEIR_RUDP_PRIORITY_URGENT};
     uint8_t bytes[CLI_PERF_CONTROL_BYTES_MAX];
     size_t length = cli_perf_encode(control, bytes);
-    return weir_rudp_send(conn, &how, bytes, length);
+    return cli_link_send(link, conn, &how, bytes, length);
 }
 
 static uint64_t ns_of(struct timeval time)
@@ -110,19 +110,22 @@ static uint32_t awake_max(uint32_t connections_max)
     return count < connections_max ? count : connections_max;
 }
 
-void cli_perf_configure(const struct cli_perf_options *options, struct weir_rudp_config *config)
+void cli_perf_configure(const struct cli_perf_options *options, struct cli_link_options *link)
 {
-    weir_rudp_config_default(config);
+    struct weir_rudp_config config;
+    weir_rudp_config_default(&config);
+    cli_link_options_default(link);
+    link->scheme = options->scheme;
     /* The control connection, and a few for handshakes that are given up. */
-    config->connections_max = (uint32_t)options->connections + 64;
-    config->awake_max = awake_max(config->connections_max);
-    config->channels_max = 1;
-    if (options->size > config->message_bytes_max) {
-        config->message_bytes_max = (uint32_t)options->size;
+    link->connections_max = (uint32_t)options->connections + 64;
+    link->awake_max = awake_max(link->connections_max);
+    link->message_bytes_max = config.message_bytes_max;
+    if (options->size > link->message_bytes_max) {
+        link->message_bytes_max = (uint32_t)options->size;
     }
-    config->receive_window_bytes = WINDOW_BYTES + config->message_bytes_max;
-    config->cc = options->cc;
-    if (options->mtu_bytes > 0) {
-        config->mtu_bytes_max = (uint16_t)options->mtu_bytes;
-    }
+    link->receive_window_bytes = WINDOW_BYTES + link->message_bytes_max;
+    link->send_queue_bytes = config.send_queue_bytes;
+    link->cc = options->cc;
+    link->is_cc_given = options->is_cc_given;
+    link->kcp = &options->kcp;
 }

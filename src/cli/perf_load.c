@@ -28,7 +28,7 @@ static enum weir_status send_parcel(struct cli_perf_flow *flow)
 {
     struct cli_perf_client *client = flow->client;
     struct weir_rudp_send how = {.guarantee = client->options->guarantee};
-    enum weir_status status = weir_rudp_send_parcel(flow->conn, &how, &client->parcel);
+    enum weir_status status = cli_link_send_parcel(flow->link, flow->conn, &how, &client->parcel);
     if (status == WEIR_OK) {
         flow->queued_bytes += client->options->size;
     }
@@ -39,7 +39,8 @@ static enum weir_status send_copy(struct cli_perf_flow *flow)
 {
     const struct cli_perf_client *client = flow->client;
     struct weir_rudp_send how = {.guarantee = client->options->guarantee};
-    return weir_rudp_send(flow->conn, &how, client->payload, client->options->size);
+    return cli_link_send(flow->link, flow->conn, &how, client->payload + flow->link->front_bytes,
+                         client->options->size);
 }
 
 /* Sends until the flow has no more room. False when the engine refused for good. */
@@ -99,11 +100,11 @@ static void show_progress(const struct cli_perf_client *client, weir_nsec start,
 static bool is_drained(struct cli_perf_client *client)
 {
     for (uint64_t i = 0; i < client->options->connections; i++) {
-        struct weir_rudp_conn_stats stats;
+        struct cli_conn_stats stats;
         if (client->flows[i].conn == NULL) {
             continue;
         }
-        weir_rudp_conn_stats(client->flows[i].conn, &stats);
+        cli_link_conn_stats(&client->link, client->flows[i].conn, &stats);
         if (stats.queued_bytes > 0 || client->flows[i].queued_bytes > 0) {
             return false;
         }

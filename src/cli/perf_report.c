@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/perf.h"
 
@@ -16,6 +17,13 @@ struct derived {
     double retransmit_ratio;
     uint64_t messages, bytes;
 };
+
+/* KCP has a congestion window of its own as long as no other is asked for. */
+static const char *cc_text(const struct cli_perf_options *options)
+{
+    bool is_own = strcmp(options->scheme, "kcp") == 0 && !options->is_cc_given;
+    return is_own ? "kcp" : weir_cc_text(options->cc);
+}
 
 static double ratio(double value, double of)
 {
@@ -59,12 +67,12 @@ static void print_load_json(const struct cli_perf_client *client, const struct d
                             const struct cli_summary *latency)
 {
     const struct cli_perf_options *options = client->options;
-    const struct weir_rudp_conn_stats *stats = &client->stats;
-    printf("{\"transport\":\"rudp\",\"mode\":\"%s\",\"guarantee\":\"%s\",\"size\":%" PRIu64
+    const struct cli_conn_stats *stats = &client->stats;
+    printf("{\"transport\":\"%s\",\"mode\":\"%s\",\"guarantee\":\"%s\",\"size\":%" PRIu64
            ",\"connections\":%" PRIu64 ",\"cc\":\"%s\",\"mtu\":%u,\"seconds\":%.6f",
-           cli_perf_mode_text(options->mode), cli_perf_guarantee_text(options->guarantee),
-           options->size, options->connections, weir_cc_text(options->cc), stats->mtu_bytes,
-           derived->seconds);
+           options->scheme, cli_perf_mode_text(options->mode),
+           cli_perf_guarantee_text(options->guarantee), options->size, options->connections,
+           cc_text(options), stats->mtu_bytes, derived->seconds);
     printf(",\"messages_sent\":%" PRIu64 ",\"messages_received\":%" PRIu64
            ",\"payload_bytes\":%" PRIu64 ",\"goodput_mbit\":%.3f,\"messages_per_second\":%.1f",
            client->messages_sent, derived->messages, derived->bytes, derived->goodput_mbit,
@@ -96,7 +104,7 @@ static void print_load_table(const struct cli_perf_client *client, const struct 
     printf("%s, %s, %" PRIu64 " B, %" PRIu64 " connection%s, %s, mtu %u\n",
            cli_perf_mode_text(options->mode), cli_perf_guarantee_text(options->guarantee),
            options->size, options->connections, options->connections == 1 ? "" : "s",
-           weir_cc_text(options->cc), client->stats.mtu_bytes);
+           cc_text(options), client->stats.mtu_bytes);
     printf("  received    %" PRIu64 " of %" PRIu64 " messages, %s in %.2f s\n", derived->messages,
            client->messages_sent, cli_text_bytes(derived->bytes, text), derived->seconds);
     printf("  rate        %.1f Mbit/s, %.0f messages/s\n", derived->goodput_mbit,
@@ -128,11 +136,11 @@ static void print_idle(const struct cli_perf_client *client, const struct derive
     double larger = of_client > of_server ? of_client : of_server;
     double rate = ratio((double)client->opened, client->seconds);
     if (client->options->is_json) {
-        printf("{\"transport\":\"rudp\",\"mode\":\"idle\",\"connections\":%" PRIu64
+        printf("{\"transport\":\"%s\",\"mode\":\"idle\",\"connections\":%" PRIu64
                ",\"opened\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"open_client\":%" PRIu64
                ",\"open_server\":%" PRIu64 ",\"broken\":%" PRIu64,
-               client->options->connections, client->opened, client->failed, client->open_client,
-               client->open_server, client->closed);
+               client->options->scheme, client->options->connections, client->opened,
+               client->failed, client->open_client, client->open_server, client->closed);
         printf(",\"bytes_per_connection\":%.1f,\"bytes_per_connection_client\":%.1f,"
                "\"bytes_per_connection_server\":%.1f",
                larger, of_client, of_server);

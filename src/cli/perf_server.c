@@ -24,8 +24,8 @@ enum {
 
 struct server {
     const struct cli_perf_options *options;
-    struct cli_link link;
-    struct weir_rudp_conn *control; /* NULL: no test is running */
+    struct cli_link *link;
+    struct cli_conn *control; /* NULL: no test is running */
     enum cli_perf_mode mode;
     bool is_over; /* is_once: the test has ended */
     weir_nsec active_at, first_at, last_at;
@@ -37,34 +37,36 @@ struct server {
 
 static struct cli_perf_control figures_of(const struct server *server)
 {
-    const struct weir_rudp_stats *stats = weir_rudp_stats(server->link.rudp);
+    struct cli_link_stats stats;
     struct cli_perf_control control = {.kind = CLI_PERF_FIGURES,
                                        .fields_count = CLI_PERF_FIELDS_MAX};
     uint64_t *fields = control.fields;
+    cli_link_stats(server->link, &stats);
     fields[CLI_PERF_MESSAGES] = server->messages;
     fields[CLI_PERF_BYTES] = server->bytes;
     fields[CLI_PERF_RECEIVE_NS] = server->last_at - server->first_at;
     fields[CLI_PERF_CPU_NS] = cli_perf_cpu_ns() - server->cpu_start_ns;
-    fields[CLI_PERF_PACKETS_RECEIVED] = stats->packets_received - server->packets_received_start;
-    fields[CLI_PERF_PACKETS_SENT] = stats->packets_sent - server->packets_sent_start;
+    fields[CLI_PERF_PACKETS_RECEIVED] = stats.packets_received - server->packets_received_start;
+    fields[CLI_PERF_PACKETS_SENT] = stats.packets_sent - server->packets_sent_start;
     fields[CLI_PERF_RSS_START_BYTES] = server->rss_start_bytes;
     fields[CLI_PERF_RSS_BYTES] = cli_perf_rss_bytes();
-    fields[CLI_PERF_OPEN] = stats->connections > 0 ? stats->connections - 1 : 0;
+    fields[CLI_PERF_OPEN] = stats.connections > 0 ? stats.connections - 1 : 0;
     return control;
 }
 
-static void begin_test(struct server *server, struct weir_rudp_conn *conn,
+static void begin_test(struct server *server, struct cli_conn *conn,
                        const struct cli_perf_control *begin)
 {
-    const struct weir_rudp_stats *stats = weir_rudp_stats(server->link.rudp);
+    struct cli_link_stats stats;
+    cli_link_stats(server->link, &stats);
     server->control = conn;
     server->mode = begin->fields_count > 0 && begin->fields[0] <= CLI_PERF_IDLE
                        ? (enum cli_perf_mode)begin->fields[0]
                        : CLI_PERF_BULK;
     server->messages = server->bytes = server->echoes_dropped = 0;
     server->first_at = server->last_at = 0;
-    server->packets_received_start = stats->packets_received;
-    server->packets_sent_start = stats->packets_sent;
+    server->packets_received_start = stats.packets_received;
+    server->packets_sent_start = stats.packets_sent;
     server->cpu_start_ns = cli_perf_cpu_ns();
     server->rss_start_bytes = cli_perf_rss_bytes();
 }
@@ -98,13 +100,13 @@ static void end_test(struct server *server)
     }
 }
 
-static void on_control(struct server *server, struct weir_rudp_conn *conn,
+static void on_control(struct server *server, struct cli_conn *conn,
                        const struct cli_perf_control *control, weir_nsec now)
 {
     struct cli_perf_control answer = {.kind = CLI_PERF_READY};
     if (control->kind == CLI_PERF_BEGIN) {
         if (server->control != NULL && now - server->active_at < STALE_AFTER) {
-            weir_rudp_close(conn, CODE_BUSY, "another test is running");
+            cli_link_end(server->link, conn, CODE_BUSY, "another test is running");
             return;
         }
         begin_test(server, conn, control);
@@ -114,12 +116,12 @@ static void on_control(struct server *server, struct weir_rudp_conn *conn,
         return;
     }
     /* Only fails when the connection is about to end anyway; its CLOSED event follows. */
-    (void)cli_perf_send_control(conn, &answer);
+    (void)cli_perf_send_control(server->link, conn, &answer);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
 
-static void on_message(struct server *server, const struct weir_rudp_event *event, weir_nsec now)
+static void on_message(struct server *server, const struct cli_event *event, weir_nsec now)
 {
     struct cli_perf_control control;
     server->active_at = now;
@@ -134,8 +136,8 @@ static void on_message(struct server *server, const struct weir_rudp_event *even
     server->bytes += event->message.data.length;
     if (server->mode == CLI_PERF_LATENCY || server->mode == CLI_PERF_IDLE) {
         struct weir_rudp_send how = {.guarantee = event->message.guarantee};
-        if (weir_rudp_send(event->conn, &how, event->message.data.data,
-                           event->message.data.length) != WEIR_OK) {
+        if (cli_link_send(server->link, event->conn, &how, event->message.data.data,
+                          event->message.data.length) != WEIR_OK) {
             server->echoes_dropped++; /* the client counts it as lost */
         }
     }
@@ -144,24 +146,23 @@ static void on_message(struct server *server, const struct weir_rudp_event *even
 static void on_events(void *user, weir_nsec now)
 {
     struct server *server = user;
-    struct weir_rudp_event event;
-    while (weir_rudp_event(server->link.rudp, &event) == WEIR_OK) {
+    struct cli_event event;
+    while (cli_link_event(server->link, &event) == WEIR_OK) {
         switch (event.type) {
-        case WEIR_RUDP_EVENT_REQUEST:
-            weir_rudp_accept(event.conn, NULL);
+        case CLI_EVENT_REQUEST:
+            cli_link_accept(server->link, event.conn, NULL);
             break;
-        case WEIR_RUDP_EVENT_MESSAGE:
+        case CLI_EVENT_MESSAGE:
             on_message(server, &event, now);
             break;
-        case WEIR_RUDP_EVENT_CLOSED:
+        case CLI_EVENT_CLOSED:
             if (event.conn == server->control) {
                 end_test(server);
             }
             break;
-        case WEIR_RUDP_EVENT_OPENED:
-        case WEIR_RUDP_EVENT_PARCEL_DONE:
-        case WEIR_RUDP_EVENT_WRITABLE:
-        case WEIR_RUDP_EVENT_MOVED:
+        case CLI_EVENT_OPENED:
+        case CLI_EVENT_PARCEL_DONE:
+        case CLI_EVENT_WRITABLE:
             break;
         }
     }
@@ -171,28 +172,30 @@ static void on_events(void *user, weir_nsec now)
 
 static bool tell_port(const struct server *server, int port_fd)
 {
-    uint16_t port = server->link.driver->local.port;
+    uint16_t port = server->link->driver->local.port;
     return port_fd < 0 || write(port_fd, &port, sizeof(port)) == (ssize_t)sizeof(port);
 }
 
 static void announce(const struct server *server)
 {
     char text[WEIR_ADDR_TEXT_BYTES];
-    weir_addr_format(&server->link.driver->local, text);
-    (void)fprintf(stderr, "listening on rudp://%s\n", text);
+    weir_addr_format(&server->link->driver->local, text);
+    (void)fprintf(stderr, "listening on %s://%s\n", server->options->scheme, text);
 }
 
 int cli_perf_serve(const struct cli_perf_options *options, const struct weir_addr *bind,
                    int port_fd)
 {
-    struct server server = {.options = options};
-    struct cli_link_options link_options = {.bind = *bind};
-    cli_perf_configure(options, &link_options.rudp);
-    link_options.rudp.is_accepting = true;
+    struct cli_link link;
+    struct server server = {.options = options, .link = &link};
+    struct cli_link_options link_options;
+    cli_perf_configure(options, &link_options);
+    link_options.bind = *bind;
+    link_options.is_accepting = true;
     /* The client's shorter timeouts count; idle connections must not wake for pings. */
-    link_options.rudp.idle_timeout = 3600 * WEIR_SEC;
-    link_options.rudp.heartbeat = 0;
-    if (!cli_link_open(&server.link, &link_options, on_events, &server)) {
+    link_options.idle_timeout = 3600 * WEIR_SEC;
+    link_options.heartbeat = 0;
+    if (!cli_link_open(&link, &link_options, on_events, &server)) {
         return CLI_FAILED;
     }
     int code = CLI_OK;
@@ -202,13 +205,13 @@ int cli_perf_serve(const struct cli_perf_options *options, const struct weir_add
         announce(&server);
     }
     while (code == CLI_OK && !cli_is_stopping && !(options->is_once && server.is_over)) {
-        if (weir_loop_run_once(server.link.loop, LOOP_WAIT) != WEIR_OK) {
-            code = cli_fail(CLI_FAILED, "the socket failed: errno %d", server.link.driver->error);
+        if (weir_loop_run_once(link.loop, LOOP_WAIT) != WEIR_OK) {
+            code = cli_fail(CLI_FAILED, "the socket failed: errno %d", link.driver->error);
         }
     }
     if (options->is_once && server.is_over && port_fd < 0) {
         print_test(&server);
     }
-    cli_link_close(&server.link);
+    cli_link_close(&link);
     return code;
 }

@@ -5,7 +5,7 @@
  * Spec: docs/file-transfer.md, "weir pipe": a hello, then messages of bytes; an empty one is the
  * end of that direction.
  *
- *   stdin --> reserve/commit --> peer      not read while the queue is full
+ *   stdin --> inbox ---------> peer        not read while the queue is full
  *   stdout <-- outbox <-------- peer       paused while the outbox is long
  */
 #include <argp.h>
@@ -20,7 +20,8 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "cli/cli.h"
+#include "cli/kcp_options.h"
+#include "cli/link.h"
 
 enum {
     READ_BYTES = 64 << 10, /* one message */
@@ -34,8 +35,13 @@ enum {
     /* A write of so much does not block when poll says that a pipe or terminal has room. */
     WRITE_BYTES = 4096,
     HELLO_BYTES = 10,
+    KEY_RAW = 0x100,
     VERSION = 1
 };
+
+/* A bare stream: the peer's silence after which this end's work is taken for done. */
+static const weir_nsec raw_silence = 500 * WEIR_MSEC;
+static const weir_nsec raw_tick = 50 * WEIR_MSEC;
 
 static const uint8_t magic[8] = {'w', 'e', 'i', 'r', 'p', 'i', 'p', 'e'};
 static const struct weir_rudp_send delivery = {.guarantee = WEIR_RUDP_DELIVERY};
@@ -48,15 +54,15 @@ struct options {
     const char *trace;
     weir_nsec timeout;
     enum weir_cc_kind cc;
-    bool is_listening;
+    struct cli_kcp_options kcp;
+    bool is_listening, is_raw, is_cc_given;
 };
 
 struct pipe {
     struct options options;
     struct cli_link link;
-    struct weir_rudp_conn *conn; /* NULL before REQUEST and after CLOSED */
+    struct cli_conn *conn; /* NULL before REQUEST and after CLOSED */
     bool is_opened, is_peer_known;
-    bool is_written;       /* read from stdin, not yet taken by the queue */
     bool is_in_ended;      /* stdin has ended */
     bool is_in_done;       /* its end is queued */
     bool is_full;          /* until WRITABLE */
@@ -65,8 +71,14 @@ struct pipe {
     bool is_written_told;  /* the peer was told so */
     bool is_written_there; /* the peer has told us so */
     bool is_paused, is_closing, is_over;
-    bool is_stdout_plain; /* a regular file: writing never waits for a reader */
+    bool is_stdout_plain;        /* a regular file: writing never waits for a reader */
+    bool is_anything_sent;       /* of stdin */
+    bool is_heard, is_all_acked; /* raw: the peer at all; what was sent */
+    weir_nsec heard_at;          /* raw: the peer's last bytes */
     int result;
+    uint8_t inbox[READ_BYTES]; /* read from stdin, not yet taken by the queue */
+    size_t inbox_first, inbox_used;
+    size_t read_bytes, piece_bytes;
     uint8_t *outbox; /* ring of OUTBOX_BYTES */
     size_t outbox_first, outbox_used;
 };
@@ -77,14 +89,24 @@ static const char doc[] =
     "is passed on; weir pipe ends when both directions have ended.\n\n"
     "Examples:\n"
     "  weir pipe -l rudp://*:4433 > copy.tar\n"
-    "  tar c album | weir pipe rudp://192.0.2.7:4433\n";
+    "  tar c album | weir pipe rudp://192.0.2.7:4433\n"
+    "  weir pipe --raw kcp://192.0.2.7:4000 --crypt salsa20 --key @secret < "
+    "request\n\n" CLI_KCP_MESSAGES_DOC
+    " With --raw it is a stream, to which KCP knows no end: an end that has sent something closes "
+    "once its input has ended, all is acknowledged and the peer has been silent for half a second; "
+    "any other end takes silence of --timeout for the peer's end.";
 
 static const struct argp_option option_list[] = {
     {"listen", 'l', NULL, 0, "Wait for a peer instead of connecting to one", 0},
     {"timeout", 't', "T", 0, "Give a silent peer up after T, e.g. 10s (default)", 0},
-    {"cc", 'c', "NAME", 0, "Congestion control: cubic (default), bbr, newreno, none", 0},
+    {"cc", 'c', "NAME", 0,
+     "Congestion control: cubic (default of rudp), bbr, newreno, none; kcp: its own", 0},
+    {"raw", KEY_RAW, NULL, 0,
+     "kcp: the bare bytes of a stream, to or from any KCP program (kcp-go)", 0},
     {"trace", 'T', "FILE", 0, "Write all packets to FILE (pcapng, for Wireshark)", 0},
     {0}};
+
+static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -103,9 +125,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         if (weir_cc_parse(argument, &options->cc) != WEIR_OK) {
             return cli_fail(EINVAL, "--cc '%s': there are cubic, bbr, newreno and none", argument);
         }
+        options->is_cc_given = true;
         return 0;
     case 'T':
         options->trace = argument;
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->kcp;
+        return 0;
+    case KEY_RAW:
+        options->is_raw = true;
         return 0;
     case ARGP_KEY_ARG:
         if (options->url != NULL) {
@@ -127,55 +156,61 @@ static void give_up(struct pipe *pipe, const char *reason)
     pipe->is_over = true;
     pipe->result = CLI_FAILED;
     if (pipe->conn != NULL) {
-        weir_rudp_abort(pipe->conn, 1, reason);
+        cli_link_abort(&pipe->link, pipe->conn, 1, reason);
         pipe->conn = NULL;
     }
 }
 
 /* --- standard input --------------------------------------------------------------------------- */
 
-/* Queues what is in the message that is being built. */
+/* Queues what is in the inbox. A window that is too small for all of it takes less. */
 static void ship(struct pipe *pipe)
 {
-    enum weir_status status = weir_rudp_send_written(pipe->conn, &delivery);
-    pipe->is_written = status != WEIR_OK;
+    enum weir_status status = WEIR_OK;
+    while (status == WEIR_OK && pipe->inbox_used > 0) {
+        size_t left = pipe->inbox_used;
+        size_t length = left < pipe->piece_bytes ? left : pipe->piece_bytes;
+        const uint8_t *from = pipe->inbox + pipe->inbox_first;
+        status = cli_link_send(&pipe->link, pipe->conn, &delivery, from, length);
+        if (status == WEIR_OK) {
+            pipe->inbox_first += length;
+            pipe->inbox_used -= length;
+            pipe->is_anything_sent = true;
+        } else if (status == WEIR_ERR_TOO_LARGE && pipe->piece_bytes > 1) {
+            pipe->piece_bytes /= 2;
+            status = WEIR_OK;
+        }
+    }
     pipe->is_full = status == WEIR_ERR_FULL;
 }
 
 /* Only then may the peer end with 0: an acknowledgment says that weir has it, not our reader. */
 static void tell_written(struct pipe *pipe)
 {
-    enum weir_status status = weir_rudp_send(pipe->conn, &written_channel, "", 0);
+    enum weir_status status = cli_link_send(&pipe->link, pipe->conn, &written_channel, "", 0);
     pipe->is_written_told = status == WEIR_OK;
 }
 
-/* The end of stdin is a message of no bytes. */
+/* The end of stdin is a message of no bytes; a bare stream has no sign for it. */
 static void ship_end(struct pipe *pipe)
 {
-    enum weir_status status = weir_rudp_send(pipe->conn, &delivery, "", 0);
+    enum weir_status status =
+        pipe->options.is_raw ? WEIR_OK : cli_link_send(&pipe->link, pipe->conn, &delivery, "", 0);
     pipe->is_in_done = status == WEIR_OK;
     pipe->is_full = status == WEIR_ERR_FULL;
 }
 
-/* Reads once, straight into the connection's outgoing buffer. False when that is all for now. */
+/* Reads once. False when that is all for now. */
 static bool read_stdin(struct pipe *pipe)
 {
-    uint8_t *room = NULL;
-    enum weir_status status = weir_rudp_reserve(pipe->conn, READ_BYTES, &room);
-    if (status != WEIR_OK) {
-        pipe->is_full = status == WEIR_ERR_FULL;
-        return false;
-    }
-    ssize_t got = read(STDIN_FILENO, room, READ_BYTES);
+    ssize_t got = read(STDIN_FILENO, pipe->inbox, pipe->read_bytes);
     int error = errno;
     if (got > 0) {
-        if (weir_rudp_commit(pipe->conn, (size_t)got) != WEIR_OK) {
-            return false; /* the connection is closing: CLOSED follows */
-        }
+        pipe->inbox_first = 0;
+        pipe->inbox_used = (size_t)got;
         ship(pipe);
-        return !pipe->is_written;
+        return pipe->inbox_used == 0;
     }
-    weir_rudp_clear_written(pipe->conn);
     if (got == 0) {
         pipe->is_in_ended = true;
         ship_end(pipe);
@@ -195,7 +230,7 @@ static bool wants_input(const struct pipe *pipe)
 static void pump_input(struct pipe *pipe)
 {
     struct pollfd wait = {.fd = STDIN_FILENO, .events = POLLIN};
-    for (uint32_t i = 0; i < READS_PER_ROUND && !pipe->is_written && !pipe->is_over; i++) {
+    for (uint32_t i = 0; i < READS_PER_ROUND && pipe->inbox_used == 0 && !pipe->is_over; i++) {
         if (!read_stdin(pipe) || poll(&wait, 1, 0) <= 0) {
             return;
         }
@@ -267,7 +302,7 @@ static void set_pause(struct pipe *pipe)
 {
     bool is_paused = pipe->outbox_used > (pipe->is_paused ? RESUME_BYTES : PAUSE_BYTES);
     if (pipe->conn != NULL && is_paused != pipe->is_paused) {
-        weir_rudp_pause(pipe->conn, is_paused);
+        cli_link_pause(&pipe->link, pipe->conn, is_paused);
         pipe->is_paused = is_paused;
     }
 }
@@ -280,7 +315,10 @@ static void say_hello(struct pipe *pipe)
     memcpy(hello, magic, sizeof(magic));
     weir_store16(hello + sizeof(magic), VERSION);
     pipe->is_opened = true;
-    if (weir_rudp_send(pipe->conn, &delivery, hello, sizeof(hello)) != WEIR_OK) {
+    if (pipe->options.is_raw) {
+        return;
+    }
+    if (cli_link_send(&pipe->link, pipe->conn, &delivery, hello, sizeof(hello)) != WEIR_OK) {
         cli_fail(CLI_FAILED, "the connection cannot be used");
         give_up(pipe, "");
     }
@@ -305,7 +343,12 @@ static void on_hello(struct pipe *pipe, struct weir_span data)
 
 static void on_message(struct pipe *pipe, struct weir_span data, uint8_t channel)
 {
-    if (channel == written_channel.channel) {
+    if (pipe->options.is_raw) {
+        pipe->is_heard = true;
+        pipe->heard_at = weir_loop_now(pipe->link.loop);
+        put_outbox(pipe, data);
+        set_pause(pipe);
+    } else if (channel == written_channel.channel) {
         pipe->is_written_there = true;
     } else if (!pipe->is_peer_known) {
         on_hello(pipe, data);
@@ -320,7 +363,7 @@ static void on_message(struct pipe *pipe, struct weir_span data, uint8_t channel
 static void on_writable(struct pipe *pipe)
 {
     pipe->is_full = false;
-    if (pipe->is_written) {
+    if (pipe->inbox_used > 0) {
         ship(pipe);
     }
     if (!pipe->is_full && pipe->is_in_ended && !pipe->is_in_done) {
@@ -328,24 +371,48 @@ static void on_writable(struct pipe *pipe)
     }
 }
 
-static void on_request(struct pipe *pipe, struct weir_rudp_conn *conn)
+static void on_request(struct pipe *pipe, struct cli_conn *conn)
 {
     if (pipe->conn != NULL || pipe->is_opened) {
-        weir_rudp_refuse(conn, 1, "it has its one peer already");
+        cli_link_refuse(&pipe->link, conn, 1, "it has its one peer already");
         return;
     }
-    weir_rudp_accept(conn, NULL);
+    cli_link_accept(&pipe->link, conn, NULL);
     pipe->conn = conn;
 }
 
-static void on_closed(struct pipe *pipe, const struct weir_rudp_event *event)
+/* What helps when nobody answered at all. */
+static const char *hint_of(const struct pipe *pipe, const struct cli_event *event)
+{
+    bool is_unheard = event->closed.cause == CLI_CAUSE_TIMEOUT && !pipe->is_opened;
+    return is_unheard && pipe->link.hint[0] != 0 ? "; is it running there, with the same --crypt "
+                                                   "and --key?"
+                                                 : "";
+}
+
+/* A bare stream ends with silence: an end that has nothing left to send takes it for the peer's
+ * end. */
+static void on_raw_closed(struct pipe *pipe, const struct cli_event *event)
+{
+    char text[CLI_CLOSED_TEXT_BYTES];
+    bool is_silence = event->closed.cause == CLI_CAUSE_TIMEOUT && pipe->is_heard &&
+                      pipe->is_all_acked && pipe->inbox_used == 0;
+    if (event->closed.cause != CLI_CAUSE_LOCAL && !is_silence) {
+        cli_fail(CLI_FAILED, "%s%s", cli_text_closed(event, text), hint_of(pipe, event));
+        pipe->result = CLI_FAILED;
+    }
+}
+
+static void on_closed(struct pipe *pipe, const struct cli_event *event)
 {
     char text[CLI_CLOSED_TEXT_BYTES];
     pipe->conn = NULL;
     bool is_failure =
-        event->closed.cause != WEIR_RUDP_CAUSE_LOCAL && event->closed.cause != WEIR_RUDP_CAUSE_PEER;
-    if (!pipe->is_in_done || !pipe->is_out_done || !pipe->is_written_there || is_failure) {
-        cli_fail(CLI_FAILED, "%s", cli_text_closed(event, text));
+        event->closed.cause != CLI_CAUSE_LOCAL && event->closed.cause != CLI_CAUSE_PEER;
+    if (pipe->options.is_raw) {
+        on_raw_closed(pipe, event);
+    } else if (!pipe->is_in_done || !pipe->is_out_done || !pipe->is_written_there || is_failure) {
+        cli_fail(CLI_FAILED, "%s%s", cli_text_closed(event, text), hint_of(pipe, event));
         pipe->result = CLI_FAILED;
     }
     pipe->is_closing = true; /* what came is still written out */
@@ -354,31 +421,30 @@ static void on_closed(struct pipe *pipe, const struct weir_rudp_event *event)
 static void on_events(void *user, weir_nsec now)
 {
     struct pipe *pipe = user;
-    struct weir_rudp_event event;
+    struct cli_event event;
     (void)now;
-    while (weir_rudp_event(pipe->link.rudp, &event) == WEIR_OK) {
-        if (event.type == WEIR_RUDP_EVENT_REQUEST) {
+    while (cli_link_event(&pipe->link, &event) == WEIR_OK) {
+        if (event.type == CLI_EVENT_REQUEST) {
             on_request(pipe, event.conn);
         }
         if (event.conn != pipe->conn || pipe->conn == NULL) {
             continue;
         }
         switch (event.type) {
-        case WEIR_RUDP_EVENT_OPENED:
+        case CLI_EVENT_OPENED:
             say_hello(pipe);
             break;
-        case WEIR_RUDP_EVENT_MESSAGE:
+        case CLI_EVENT_MESSAGE:
             on_message(pipe, event.message.data, event.message.channel);
             break;
-        case WEIR_RUDP_EVENT_WRITABLE:
+        case CLI_EVENT_WRITABLE:
             on_writable(pipe);
             break;
-        case WEIR_RUDP_EVENT_CLOSED:
+        case CLI_EVENT_CLOSED:
             on_closed(pipe, &event);
             break;
-        case WEIR_RUDP_EVENT_REQUEST:
-        case WEIR_RUDP_EVENT_PARCEL_DONE:
-        case WEIR_RUDP_EVENT_MOVED:
+        case CLI_EVENT_REQUEST:
+        case CLI_EVENT_PARCEL_DONE:
         default:
             break;
         }
@@ -394,7 +460,9 @@ static void wait_and_pump(struct pipe *pipe)
     weir_nsec next = weir_loop_next_timeout(loop);
     weir_nsec now = weir_loop_now(loop);
     weir_nsec wait = next <= now ? 0 : next - now;
-    wait = wait < WEIR_SEC ? wait : WEIR_SEC; /* a signal may come just before ppoll */
+    weir_nsec most =
+        pipe->options.is_raw ? raw_tick : WEIR_SEC; /* a signal may come before ppoll */
+    wait = wait < most ? wait : most;
     struct timespec timeout = {.tv_sec = (time_t)(wait / WEIR_SEC),
                                .tv_nsec = (long)(wait % WEIR_SEC)};
     struct pollfd fds[3] = {
@@ -413,10 +481,37 @@ static void wait_and_pump(struct pipe *pipe)
     }
 }
 
+/* A bare stream: what finish_if_done is for messages. */
+static void finish_raw(struct pipe *pipe)
+{
+    struct cli_conn_stats stats;
+    if (pipe->conn == NULL) {
+        pipe->is_over |= pipe->is_closing;
+        return;
+    }
+    cli_link_conn_stats(&pipe->link, pipe->conn, &stats);
+    weir_nsec now = weir_loop_now(pipe->link.loop);
+    bool is_acked = stats.queued_bytes == 0;
+    if (is_acked && !pipe->is_all_acked && pipe->is_anything_sent) {
+        pipe->is_heard = true;
+        pipe->heard_at = now;
+    }
+    pipe->is_all_acked = is_acked;
+    if (pipe->is_in_done && pipe->is_anything_sent && is_acked && !pipe->is_closing &&
+        now - pipe->heard_at >= raw_silence) {
+        pipe->is_closing = true;
+        cli_link_end(&pipe->link, pipe->conn, 0, "");
+    }
+}
+
 /* Ends the connection once both directions have ended, and the program once that is through. */
 static void finish_if_done(struct pipe *pipe)
 {
     if (pipe->outbox_used > 0 || pipe->is_over) {
+        return;
+    }
+    if (pipe->options.is_raw) {
+        finish_raw(pipe);
         return;
     }
     if (pipe->is_out_done && !pipe->is_stdout_shut) {
@@ -431,7 +526,7 @@ static void finish_if_done(struct pipe *pipe)
     }
     if (pipe->is_in_done && pipe->is_written_told && pipe->is_written_there && !pipe->is_closing) {
         pipe->is_closing = true;
-        weir_rudp_close(pipe->conn, 0, "");
+        cli_link_end(&pipe->link, pipe->conn, 0, "");
     }
 }
 
@@ -461,26 +556,35 @@ static int run(struct pipe *pipe)
 static bool open_link(struct pipe *pipe, const struct cli_url *url)
 {
     const struct options *options = &pipe->options;
-    struct cli_link_options link = {.bind = options->is_listening ? url->addr
-                                                                  : cli_client_bind(&url->addr),
-                                    .trace_path = options->trace};
+    struct cli_link_options link;
     struct stat stat;
-    weir_rudp_config_default(&link.rudp);
-    link.rudp.is_accepting = options->is_listening;
-    link.rudp.connections_max = options->is_listening ? 8 : 1; /* strangers to refuse */
-    link.rudp.awake_max = link.rudp.connections_max;
-    link.rudp.channels_max = 2;
-    link.rudp.message_bytes_max = MESSAGE_BYTES_MAX;
-    link.rudp.receive_window_bytes = WINDOW_BYTES;
-    link.rudp.cc = options->cc;
-    cli_link_set_timeout(&link.rudp, options->timeout);
+    cli_link_options_default(&link);
+    link.scheme = url->scheme;
+    link.bind = options->is_listening ? url->addr : cli_client_bind(&url->addr);
+    link.trace_path = options->trace;
+    link.is_accepting = options->is_listening;
+    link.is_raw = options->is_raw;
+    link.connections_max = options->is_listening ? 8 : 1; /* strangers to refuse */
+    link.awake_max = link.connections_max;
+    link.channels_max = 2;
+    link.message_bytes_max = MESSAGE_BYTES_MAX;
+    link.receive_window_bytes = WINDOW_BYTES;
+    link.cc = options->cc;
+    link.is_cc_given = options->is_cc_given;
+    link.kcp = &options->kcp;
+    cli_link_set_timeout(&link, options->timeout);
     pipe->is_stdout_plain = fstat(STDOUT_FILENO, &stat) == 0 && S_ISREG(stat.st_mode);
     pipe->outbox = malloc(OUTBOX_BYTES);
     if (pipe->outbox == NULL) {
         cli_fail(CLI_FAILED, "out of memory");
         return false;
     }
-    return cli_link_open(&pipe->link, &link, on_events, pipe);
+    if (!cli_link_open(&pipe->link, &link, on_events, pipe)) {
+        return false;
+    }
+    size_t most = pipe->link.message_bytes_max;
+    pipe->read_bytes = pipe->piece_bytes = most < READ_BYTES ? most : READ_BYTES;
+    return true;
 }
 
 /* Says where it listens: with port 0 nobody else knows. */
@@ -488,27 +592,37 @@ static void say_address(const struct pipe *pipe)
 {
     char addr[WEIR_ADDR_TEXT_BYTES];
     weir_addr_format(&pipe->link.driver->local, addr);
-    (void)fprintf(stderr, "listening on rudp://%s\n", addr);
+    (void)fprintf(stderr, "listening on %s://%s\n", pipe->link.ops->scheme, addr);
+}
+
+static bool is_raw_possible(const struct pipe *pipe, const struct cli_url *url)
+{
+    if (pipe->options.is_raw && strcmp(url->scheme, "kcp") != 0) {
+        cli_fail(CLI_USAGE, "--raw is for kcp:// alone, the URL is of %s://", url->scheme);
+        return false;
+    }
+    return true;
 }
 
 int cli_pipe(int argc, char **argv)
 {
     static struct pipe pipe;
-    static const struct argp argp = {option_list, parse_option, "URL", doc, NULL, NULL, NULL};
+    static const struct argp argp = {option_list, parse_option, "URL", doc, children, NULL, NULL};
     struct cli_url url;
     pipe.options.timeout = 10 * WEIR_SEC;
     if (!cli_read_options(&argp, argc, argv, &pipe.options) ||
-        !cli_read_url(pipe.options.url, pipe.options.is_listening, &url)) {
+        !cli_read_url(pipe.options.url, pipe.options.is_listening, &url) ||
+        !cli_link_check_options(url.scheme, &pipe.options.kcp) || !is_raw_possible(&pipe, &url)) {
         return CLI_USAGE;
     }
     cli_catch_signals();
     int result = CLI_FAILED;
     if (open_link(&pipe, &url)) {
-        weir_nsec now = weir_loop_now(pipe.link.loop);
         if (pipe.options.is_listening) {
             say_address(&pipe);
             result = run(&pipe);
-        } else if (weir_rudp_connect(pipe.link.rudp, now, &url.addr, NULL, &pipe.conn) == WEIR_OK) {
+        } else if (cli_link_connect(&pipe.link, &url.addr, NULL, &pipe.conn) == WEIR_OK) {
+            pipe.is_opened = pipe.options.is_raw; /* nothing is heard before something is sent */
             result = run(&pipe);
         } else {
             result = cli_fail(CLI_FAILED, "the connection cannot be started");

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
 #include "cli/incoming.h"
+#include "cli/kcp_options.h"
 
 enum {
     TRANSFERS_MAX = 16,
@@ -28,7 +28,8 @@ struct options {
     const char *trace;
     weir_nsec timeout;
     enum weir_cc_kind cc;
-    bool is_once, is_quiet;
+    struct cli_kcp_options kcp;
+    bool is_once, is_quiet, is_cc_given;
 };
 
 struct receiver {
@@ -42,23 +43,28 @@ struct receiver {
 
 static const char doc[] =
     "Take files and directories from weir send and put them into a directory."
-    "\vURL is the address to listen on: rudp://*:PORT for all, rudp://ADDRESS:PORT for one; port 0 "
+    "\vURL is the address to listen on: rudp://*:PORT or kcp://*:PORT for all, rudp://ADDRESS:PORT "
+    "for one; port 0 "
     "lets the system choose.\n\n"
     "A file is NAME.part until all of it has arrived and its SHA-256 is right. After a break the "
     "next send of the same file continues it. Nothing is ever written outside of DIR: symbolic "
     "links are not followed. Runs until it is interrupted.\n\n"
     "Examples:\n"
     "  weir recv rudp://*:4433 -o inbox\n"
-    "  weir recv rudp://[::1]:4433 --once --quiet\n";
+    "  weir recv rudp://[::1]:4433 --once --quiet\n"
+    "  weir recv kcp://*:4000 --preset turbo --key @secret\n\n" CLI_KCP_MESSAGES_DOC;
 
 static const struct argp_option option_list[] = {
     {"output", 'o', "DIR", 0, "Directory to write to, made when missing (default: .)", 0},
     {"once", '1', NULL, 0, "End after one transfer; exit 1 if it failed", 0},
     {"timeout", 't', "T", 0, "Give a silent sender up after T, e.g. 10s (default)", 0},
-    {"cc", 'c', "NAME", 0, "Congestion control: cubic (default), bbr, newreno, none", 0},
+    {"cc", 'c', "NAME", 0,
+     "Congestion control: cubic (default of rudp), bbr, newreno, none; kcp: its own", 0},
     {"trace", 'T', "FILE", 0, "Write all packets to FILE (pcapng, for Wireshark)", 0},
     {"quiet", 'q', NULL, 0, "No progress, only what went wrong", 0},
     {0}};
+
+static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -80,12 +86,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         if (weir_cc_parse(argument, &options->cc) != WEIR_OK) {
             return cli_fail(EINVAL, "--cc '%s': there are cubic, bbr, newreno and none", argument);
         }
+        options->is_cc_given = true;
         return 0;
     case 'T':
         options->trace = argument;
         return 0;
     case 'q':
         options->is_quiet = true;
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->kcp;
         return 0;
     case ARGP_KEY_ARG:
         if (options->url != NULL) {
@@ -105,21 +115,22 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 /* --- connections ------------------------------------------------------------------------------ */
 
-static void on_request(struct receiver *receiver, struct weir_rudp_conn *conn, weir_nsec now)
+static void on_request(struct receiver *receiver, struct cli_conn *conn, weir_nsec now)
 {
     uint32_t slots = receiver->options.is_once ? 1 : TRANSFERS_MAX;
     for (uint32_t i = 0; i < slots && !receiver->is_ended && !cli_is_stopping; i++) {
         struct cli_incoming *in = &receiver->slots[i];
         if (in->stage == CLI_INCOMING_FREE) {
-            weir_rudp_accept(conn, in);
+            cli_link_accept(&receiver->link, conn, in);
             cli_incoming_open(in, &receiver->set, conn, now);
             return;
         }
     }
-    weir_rudp_refuse(conn, CLI_TRANSFER_CODE_BUSY, "the receiver is busy; try again later");
+    cli_link_refuse(&receiver->link, conn, CLI_TRANSFER_CODE_BUSY,
+                    "the receiver is busy; try again later");
 }
 
-static void on_closed(struct receiver *receiver, const struct weir_rudp_event *event, weir_nsec now)
+static void on_closed(struct receiver *receiver, const struct cli_event *event, weir_nsec now)
 {
     struct cli_incoming *in = event->closed.user;
     if (in == NULL || in->stage == CLI_INCOMING_FREE) {
@@ -135,22 +146,22 @@ static void on_closed(struct receiver *receiver, const struct weir_rudp_event *e
 static void on_events(void *user, weir_nsec now)
 {
     struct receiver *receiver = user;
-    struct weir_rudp_event event;
-    while (weir_rudp_event(receiver->link.rudp, &event) == WEIR_OK) {
+    struct cli_event event;
+    while (cli_link_event(&receiver->link, &event) == WEIR_OK) {
         switch (event.type) {
-        case WEIR_RUDP_EVENT_REQUEST:
+        case CLI_EVENT_REQUEST:
             on_request(receiver, event.conn, now);
             break;
-        case WEIR_RUDP_EVENT_MESSAGE:
-            cli_incoming_on_message(weir_rudp_user(event.conn), event.message.data, now);
+        case CLI_EVENT_MESSAGE:
+            cli_incoming_on_message(cli_link_user(&receiver->link, event.conn), event.message.data,
+                                    now);
             break;
-        case WEIR_RUDP_EVENT_CLOSED:
+        case CLI_EVENT_CLOSED:
             on_closed(receiver, &event, now);
             break;
-        case WEIR_RUDP_EVENT_OPENED:
-        case WEIR_RUDP_EVENT_PARCEL_DONE:
-        case WEIR_RUDP_EVENT_WRITABLE:
-        case WEIR_RUDP_EVENT_MOVED:
+        case CLI_EVENT_OPENED:
+        case CLI_EVENT_PARCEL_DONE:
+        case CLI_EVENT_WRITABLE:
         default:
             break;
         }
@@ -239,16 +250,20 @@ static int open_directory(const char *path)
 static bool open_link(struct receiver *receiver, const struct cli_url *url)
 {
     const struct options *options = &receiver->options;
-    struct cli_link_options link = {.bind = url->addr, .trace_path = options->trace};
-    weir_rudp_config_default(&link.rudp);
-    link.rudp.is_accepting = true;
-    link.rudp.connections_max = TRANSFERS_MAX * 2; /* those being refused or ending beside */
-    link.rudp.awake_max = link.rudp.connections_max;
-    link.rudp.channels_max = 1;
-    link.rudp.message_bytes_max = MESSAGE_BYTES;
-    link.rudp.receive_window_bytes = WINDOW_BYTES;
-    link.rudp.cc = options->cc;
-    cli_link_set_timeout(&link.rudp, options->timeout);
+    struct cli_link_options link;
+    cli_link_options_default(&link);
+    link.scheme = url->scheme;
+    link.bind = url->addr;
+    link.trace_path = options->trace;
+    link.is_accepting = true;
+    link.connections_max = TRANSFERS_MAX * 2; /* those being refused or ending beside */
+    link.awake_max = link.connections_max;
+    link.message_bytes_max = MESSAGE_BYTES;
+    link.receive_window_bytes = WINDOW_BYTES;
+    link.cc = options->cc;
+    link.is_cc_given = options->is_cc_given;
+    link.kcp = &options->kcp;
+    cli_link_set_timeout(&link, options->timeout);
     return cli_link_open(&receiver->link, &link, on_events, receiver);
 }
 
@@ -257,8 +272,8 @@ static void say_address(const struct receiver *receiver)
     char addr[WEIR_ADDR_TEXT_BYTES];
     weir_addr_format(&receiver->link.driver->local, addr);
     if (!receiver->options.is_quiet) {
-        (void)fprintf(stderr, "listening on rudp://%s, writing to %s\n", addr,
-                      receiver->options.directory);
+        (void)fprintf(stderr, "listening on %s://%s, writing to %s\n", receiver->link.ops->scheme,
+                      addr, receiver->options.directory);
         (void)fflush(stderr);
     }
 }
@@ -266,11 +281,12 @@ static void say_address(const struct receiver *receiver)
 int cli_recv(int argc, char **argv)
 {
     static struct receiver receiver;
-    static const struct argp argp = {option_list, parse_option, "URL", doc, NULL, NULL, NULL};
+    static const struct argp argp = {option_list, parse_option, "URL", doc, children, NULL, NULL};
     struct cli_url url;
     receiver.options = (struct options){.directory = ".", .timeout = 10 * WEIR_SEC};
     if (!cli_read_options(&argp, argc, argv, &receiver.options) ||
-        !cli_read_url(receiver.options.url, true, &url)) {
+        !cli_read_url(receiver.options.url, true, &url) ||
+        !cli_link_check_options(url.scheme, &receiver.options.kcp)) {
         return CLI_USAGE;
     }
     int fd = open_directory(receiver.options.directory);
@@ -279,6 +295,7 @@ int cli_recv(int argc, char **argv)
     }
     receiver.set = (struct cli_incoming_set){.slots = receiver.slots,
                                              .slots_count = TRANSFERS_MAX,
+                                             .link = &receiver.link,
                                              .root_fd = fd,
                                              .is_quiet = receiver.options.is_quiet};
     cli_catch_signals();

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/kcp_options.h"
 #include "cli/outgoing.h"
 
 static const weir_nsec tick = 100 * WEIR_MSEC; /* for progress and signals */
@@ -22,8 +22,8 @@ struct options {
     const char *trace;
     weir_nsec timeout;
     enum weir_cc_kind cc;
-    uint16_t mtu;
-    bool is_fresh, is_quiet;
+    struct cli_kcp_options kcp;
+    bool is_fresh, is_quiet, is_cc_given;
 };
 
 struct sender {
@@ -37,14 +37,13 @@ struct sender {
 enum {
     KEY_RESUME = 0x100,
     KEY_NO_RESUME,
-    KEY_JSON,
-    MTU_MIN = 1200,
-    MTU_MAX = 65507
+    KEY_JSON
 };
 
 static const char doc[] =
     "Send files and directories to weir recv."
-    "\vURL is where weir recv listens: rudp://HOST:PORT. Directories are sent with all that is in "
+    "\vURL is where weir recv listens: rudp://HOST:PORT, or kcp://HOST:PORT with the same --crypt "
+    "and --key there. Directories are sent with all that is in "
     "them; modes and times are kept; symbolic links in them, sockets and devices are left out with "
     "a warning. Exit 0 means that the receiver has verified the SHA-256 of every file and has it "
     "in place.\n\n"
@@ -53,18 +52,22 @@ static const char doc[] =
     "Examples:\n"
     "  weir send photo.jpg rudp://192.0.2.7:4433\n"
     "  weir send album/ notes.txt rudp://[2001:db8::7]:4433 --cc bbr\n"
-    "  weir send disk.img rudp://host:4433 --timeout 30s --json result.json\n";
+    "  weir send disk.img rudp://host:4433 --timeout 30s --json result.json\n"
+    "  weir send disk.img kcp://host:4000 --preset turbo --fec 10,3 --key "
+    "@secret\n\n" CLI_KCP_MESSAGES_DOC;
 
 static const struct argp_option option_list[] = {
     {"timeout", 't', "T", 0, "Give a silent receiver up after T, e.g. 10s (default)", 0},
-    {"cc", 'c', "NAME", 0, "Congestion control: cubic (default), bbr, newreno, none", 0},
+    {"cc", 'c', "NAME", 0,
+     "Congestion control: cubic (default of rudp), bbr, newreno, none; kcp: its own", 0},
     {"resume", KEY_RESUME, NULL, 0, "Continue what was broken off (default)", 0},
     {"no-resume", KEY_NO_RESUME, NULL, 0, "Send everything anew", 0},
     {"json", KEY_JSON, "FILE", 0, "Write the figures to FILE (- for standard output)", 0},
-    {"mtu", 'm', "N", 0, "Longest datagram to try, 1200 to 65507 (default: 1472)", 0},
     {"trace", 'T', "FILE", 0, "Write all packets to FILE (pcapng, for Wireshark)", 0},
     {"quiet", 'q', NULL, 0, "No progress, only what went wrong", 0},
     {0}};
+
+static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 static error_t end_arguments(struct options *options)
 {
@@ -82,7 +85,6 @@ static error_t end_arguments(struct options *options)
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct options *options = state->input;
-    uint64_t number;
     switch (key) {
     case 't':
         if (!cli_read_duration(argument, &options->timeout) || options->timeout < 100 * WEIR_MSEC) {
@@ -94,6 +96,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         if (weir_cc_parse(argument, &options->cc) != WEIR_OK) {
             return cli_fail(EINVAL, "--cc '%s': there are cubic, bbr, newreno and none", argument);
         }
+        options->is_cc_given = true;
         return 0;
     case KEY_RESUME:
     case KEY_NO_RESUME:
@@ -102,18 +105,14 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_JSON:
         options->json = argument;
         return 0;
-    case 'm':
-        if (!cli_read_count(argument, MTU_MAX, &number) || number < MTU_MIN) {
-            return cli_fail(EINVAL, "--mtu '%s' is not a number from %d to %d", argument, MTU_MIN,
-                            MTU_MAX);
-        }
-        options->mtu = (uint16_t)number;
-        return 0;
     case 'T':
         options->trace = argument;
         return 0;
     case 'q':
         options->is_quiet = true;
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->kcp;
         return 0;
     case ARGP_KEY_ARG:
         options->files[options->files_count++] = argument;
@@ -130,8 +129,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static void on_events(void *user, weir_nsec now)
 {
     struct sender *sender = user;
-    struct weir_rudp_event event;
-    while (weir_rudp_event(sender->link.rudp, &event) == WEIR_OK) {
+    struct cli_event event;
+    while (cli_link_event(&sender->link, &event) == WEIR_OK) {
         cli_outgoing_on_event(&sender->out, &event, now);
     }
 }
@@ -176,17 +175,15 @@ static void run(struct sender *sender)
 static bool open_link(struct sender *sender, const struct cli_url *url)
 {
     const struct options *options = &sender->options;
-    struct cli_link_options link = {.bind = cli_client_bind(&url->addr),
-                                    .trace_path = options->trace};
-    weir_rudp_config_default(&link.rudp);
-    link.rudp.connections_max = 1;
-    link.rudp.awake_max = 1;
-    link.rudp.channels_max = 1;
-    link.rudp.cc = options->cc;
-    if (options->mtu != 0) {
-        link.rudp.mtu_bytes_max = options->mtu;
-    }
-    cli_link_set_timeout(&link.rudp, options->timeout);
+    struct cli_link_options link;
+    cli_link_options_default(&link);
+    link.scheme = url->scheme;
+    link.bind = cli_client_bind(&url->addr);
+    link.trace_path = options->trace;
+    link.cc = options->cc;
+    link.is_cc_given = options->is_cc_given;
+    link.kcp = &options->kcp;
+    cli_link_set_timeout(&link, options->timeout);
     return cli_link_open(&sender->link, &link, on_events, sender);
 }
 
@@ -250,13 +247,13 @@ static int write_json(struct sender *sender)
 
 static int transfer(struct sender *sender, const struct cli_url *url)
 {
-    struct weir_rudp_conn *conn = NULL;
+    struct cli_conn *conn = NULL;
     sender->started = weir_loop_now(sender->link.loop);
     sender->out.is_fresh = sender->options.is_fresh;
     sender->out.timeout = sender->options.timeout;
     sender->out.progress.is_quiet = sender->options.is_quiet;
-    if (weir_rudp_connect(sender->link.rudp, sender->started, &url->addr, NULL, &conn) != WEIR_OK ||
-        !cli_outgoing_open(&sender->out, &sender->walk, conn)) {
+    if (cli_link_connect(&sender->link, &url->addr, NULL, &conn) != WEIR_OK ||
+        !cli_outgoing_open(&sender->out, &sender->walk, &sender->link, conn)) {
         return cli_fail(CLI_FAILED, "the connection cannot be started");
     }
     run(sender);
@@ -288,7 +285,7 @@ int cli_send(int argc, char **argv)
 {
     static struct sender sender;
     static const struct argp argp = {option_list, parse_option, "FILE... URL", doc,
-                                     NULL,        NULL,         NULL};
+                                     children,    NULL,         NULL};
     struct cli_url url;
     int result = CLI_USAGE;
     sender.options.timeout = 10 * WEIR_SEC;
@@ -297,7 +294,8 @@ int cli_send(int argc, char **argv)
         return cli_fail(CLI_FAILED, "out of memory");
     }
     if (cli_read_options(&argp, argc, argv, &sender.options) &&
-        cli_read_url(sender.options.url, false, &url)) {
+        cli_read_url(sender.options.url, false, &url) &&
+        cli_link_check_options(url.scheme, &sender.options.kcp)) {
         cli_catch_signals();
         result = send_files(&sender, &url);
     }

@@ -72,6 +72,21 @@ done
 positive "$dir/json" idle bytes_per_connection bytes_per_connection_client \
     bytes_per_connection_server handshakes_per_second
 
+# Over KCP; with error correction too, which gives the control connection a socket of its own.
+for mode in bulk message; do
+    run "$dir/json" kcp://self --mode $mode --seconds 1 --preset turbo
+    positive "$dir/json" "kcp $mode" goodput_mbit messages_received packets_sent rtt_us $cost
+    [ "$(key "$dir/json" messages_sent)" = "$(key "$dir/json" messages_received)" ] ||
+        fail "kcp $mode: $(cat "$dir/json")"
+done
+run "$dir/json" kcp://self --mode latency --seconds 1 --fec 10,3 --crypt aes --key example
+positive "$dir/json" 'kcp latency' round_trips p50 p99 max
+run "$dir/json" kcp://self --mode idle --connections 1000 --seconds 1
+for pair in opened=1000 failed=0 open_client=1000 open_server=1000 broken=0 echoes=1000 lost=0; do
+    [ "$(key "$dir/json" "${pair%%=*}")" = "${pair#*=}" ] || fail "kcp idle: $pair: $(cat "$dir/json")"
+done
+grep -q '"transport":"kcp"' "$dir/json" || fail "kcp: another transport: $(cat "$dir/json")"
+
 # A server that was started, for one client after the other, and in words.
 port=$((20000 + $$ % 20000))
 "$weir" perf -l "rudp://127.0.0.1:$port" >"$dir/server" 2>"$dir/server.err" &
@@ -101,7 +116,11 @@ refuse 2 --once
 refuse 2 --seconds 0
 refuse 2 --connections 0
 refuse 2 --size 17MiB
-refuse 2 kcp://127.0.0.1:1
+refuse 2 quic://127.0.0.1:1
+refuse 2 kcp://self --guarantee none
+refuse 2 kcp://self --crypt tea
+refuse 2 kcp://self --fec 10,3 --connections 2
+refuse 2 -l kcp://self
 refuse 2 rudp://127.0.0.1
 refuse 2 rudp://127.0.0.1:1 rudp://127.0.0.1:2
 

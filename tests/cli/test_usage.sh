@@ -44,14 +44,14 @@ refuses 'no command'
 refuses "unknown command 'frobnicate'" frobnicate
 refuses "unknown command '--frobnicate'" --frobnicate
 refuses "unknown command 'frobnicate'" help frobnicate
-for command in send recv pipe relay perf sim; do
+for command in send recv pipe tunnel relay perf sim; do
     answers "Usage: weir $command" "$command" --help
     answers "weir $command " "$command" --help # an example
     answers "Usage: weir $command" help "$command"
     answers '^weir [0-9]' "$command" --version
     refuses "^weir $command: .*frobnicate" "$command" --frobnicate
 done
-for command in send recv pipe relay sim; do
+for command in send recv pipe tunnel relay sim; do
     refuses "^weir $command: " "$command"
 done
 for command in recv pipe; do
