@@ -2,7 +2,7 @@
 /*
  * link.h - what the commands send over: one interface for every transport.
  *
- * Role: a driver, slide, engine and loop in one, with the verbs that send, recv, pipe and perf need.
+ * Role: a driver, slide, engine and loop in one, with the verbs that send, recv, pipe, perf need.
  * A transport is one table of functions (link_rudp.c, link_kcp.c) and one line in link.c.
  * Order: options_default, open, then the loop (link.loop) calls on_events, which pulls all events.
  *
@@ -168,7 +168,7 @@ bool cli_link_open(struct cli_link *link, const struct cli_link_options *options
 /* May run the loop for a moment, so that the last words get out; no events are told. */
 void cli_link_close(struct cli_link *link);
 
-/* --- verbs: as in weir/rudp.h where nothing else is said --------------------------------------- */
+/* --- verbs: as in weir/rudp.h where nothing else is said -------------------------------------- */
 
 static inline enum weir_status cli_link_event(struct cli_link *link, struct cli_event *event)
 {

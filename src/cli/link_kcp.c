@@ -39,7 +39,7 @@ static struct cli_conn *conn_from(struct weir_kcp_conn *conn)
     return (struct cli_conn *)(void *)conn;
 }
 
-/* --- the engine's verbs, with the link's own times --------------------------------------------- */
+/* --- the engine's verbs, with the link's own times -------------------------------------------- */
 
 static void input(void *endpoint, weir_nsec now, struct weir_packet *packets, uint32_t count)
 {
