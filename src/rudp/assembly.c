@@ -18,20 +18,21 @@ enum {
     INLINE_RANGES = 4
 };
 
+/* Each guarantee has numbers of its own. A skip means a delivery message. */
 static bool is_same(const struct assembly *assembly, const struct weir_rudp_message_frame *frame,
-                    uint64_t mid)
+                    uint64_t number)
 {
-    /* Those without a guarantee are numbered apart. */
-    return assembly->mid == mid && assembly->channel == frame->channel &&
-           (assembly->guarantee == WEIR_RUDP_NONE) == (frame->guarantee == WEIR_RUDP_NONE);
+    return assembly->number == number && assembly->channel == frame->channel &&
+           assembly->guarantee == weir_min_u64(frame->guarantee, WEIR_RUDP_DELIVERY);
 }
 
 struct assembly *weir_rudp_assembly_find(struct awake *awake,
-                                         const struct weir_rudp_message_frame *frame, uint64_t mid)
+                                         const struct weir_rudp_message_frame *frame,
+                                         uint64_t number)
 {
     struct assembly *previous = NULL;
     for (struct assembly *each = awake->assemblies; each != NULL; each = each->next) {
-        if (is_same(each, frame, mid)) {
+        if (is_same(each, frame, number)) {
             if (previous != NULL) { /* to the front: the next fragment is likely its */
                 previous->next = each->next;
                 each->next = awake->assemblies;
@@ -128,8 +129,8 @@ static bool make_room(struct weir_rudp_conn *conn, const struct weir_rudp_messag
 }
 
 struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
-                                         const struct weir_rudp_message_frame *frame, uint64_t mid,
-                                         bool is_head)
+                                         const struct weir_rudp_message_frame *frame,
+                                         uint64_t number, bool is_head)
 {
     struct weir_rudp *ep = conn->endpoint;
     struct awake *awake = conn->awake;
@@ -148,7 +149,7 @@ struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
     }
     memset(assembly, 0, sizeof(*assembly));
     assembly->conn = conn;
-    assembly->mid = mid;
+    assembly->number = number;
     assembly->length = (uint32_t)frame->total;
     assembly->gaps_max = INLINE_RANGES;
     assembly->channel = frame->channel;
@@ -192,7 +193,7 @@ enum weir_status weir_rudp_assembly_add(struct weir_rudp *ep, struct assembly *a
                                         const struct weir_rudp_message_frame *frame)
 {
     uint64_t added;
-    if (frame->total != assembly->length || frame->guarantee != assembly->guarantee) {
+    if (frame->total != assembly->length) {
         return WEIR_ERR_INVALID;
     }
     for (;;) {

@@ -274,7 +274,6 @@ bool weir_rudp_conn_wake(struct weir_rudp_conn *conn)
         BURST_MAX = 4 * 65536 /* four runs a system call */
     };
 
-    const weir_nsec initial_rtt = 333 * WEIR_MSEC; /* RFC 9002 6.2.2 */
     uint32_t burst_min = (uint32_t)weir_min_u64((uint64_t)10 * conn->mtu_bytes, BURST_MAX);
     struct weir_rudp *ep = conn->endpoint;
     if (conn->awake != NULL) {
@@ -292,7 +291,7 @@ bool weir_rudp_conn_wake(struct weir_rudp_conn *conn)
     conn->awake = awake;
     weir_list_append(&ep->awake, &awake->link);
     awake->none_next = (uint32_t)weir_prng_next(&ep->prng);
-    weir_rtt_init(&awake->rtt, initial_rtt);
+    weir_rtt_init(&awake->rtt, weir_rudp_initial_rtt);
     if (conn->rtt_smoothed != 0) {
         weir_rtt_sample(&awake->rtt, conn->rtt_smoothed, 0);
         awake->rtt.variance = conn->rtt_variance;
@@ -313,6 +312,7 @@ bool weir_rudp_conn_wake(struct weir_rudp_conn *conn)
     if (++ep->stats.awake > ep->stats.awake_peak) {
         ep->stats.awake_peak = ep->stats.awake;
     }
+    weir_rudp_conn_ready(conn); /* for its timer: it may have woken for nothing */
     return true;
 }
 

@@ -70,6 +70,10 @@ static void on_control_frame(struct weir_rudp_conn *conn, const struct weir_rudp
                             frame->type != WEIR_RUDP_FRAME_EXTENSION;
     switch (frame->type) {
     case WEIR_RUDP_FRAME_ACK:
+        if (cursor->has_ack) {
+            break; /* each looks at all that is in flight: one a packet */
+        }
+        cursor->has_ack = true;
         if (!weir_rudp_loss_on_ack(conn, frame->ack, conn->endpoint->now)) {
             weir_rudp_conn_break(conn, CODE_ACK, "acknowledged what was never sent");
         }
@@ -151,7 +155,7 @@ static void begin_data(struct weir_rudp *ep, const struct weir_packet *packet)
     cursor->end = packet->data + packet->length - WEIR_RUDP_TRAILER_BYTES;
     cursor->number = number;
     cursor->ids = (struct weir_rudp_message_ids){0};
-    cursor->is_eliciting = cursor->is_refused = false;
+    cursor->is_eliciting = cursor->is_refused = cursor->has_ack = false;
     cursor->ecn = packet->ecn;
 }
 

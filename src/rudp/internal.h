@@ -45,11 +45,13 @@ enum {
     STATELESS_MAX = 256,  /* stateless replies waiting for output */
     COOKIE_BYTES = 16,
     PROBES_MAX = 2,
+    SET_BACK_MAX = INT32_MAX, /* the wire has no more */
     SKIP_OFFSET = UINT32_MAX, /* of the chunk that stands for a message given up */
     MIN_ROOM_BYTES = 48       /* no message frame is begun in less room than this */
 };
 
 static const weir_nsec weir_rudp_granularity = WEIR_MSEC;
+static const weir_nsec weir_rudp_initial_rtt = 333 * WEIR_MSEC; /* RFC 9002 6.2.2 */
 static const weir_nsec weir_rudp_cookie_lifetime = 10 * WEIR_SEC;
 
 enum conn_state {
@@ -122,12 +124,17 @@ struct packet {
     bool has_close;
 };
 
+/* Packets below before carried no ACK that reports anything from number on. */
+struct late {
+    uint64_t number, before;
+};
+
 /* A fragmented message coming in; its bytes are in the assembly store. */
 struct assembly {
     struct assembly *next;
     struct weir_rudp_conn *conn;
     struct weir_link loose; /* endpoint.loose, oldest first; of a delivery message: unused */
-    uint64_t mid;
+    uint64_t number;        /* dseq of a delivery message, mid of another */
     uint32_t length, gaps_max;
     uint8_t channel, guarantee;
     struct weir_reassembly reassembly;
@@ -210,6 +217,7 @@ struct awake {
     /* receiving: receive.c, input.c */
     uint64_t duplicate_floor; /* packet numbers below this are not new */
     uint64_t ack_floor;       /* the peer knows of all that was received below this */
+    struct late late[2];      /* settled, growing */
     struct weir_ranges received;
     struct weir_range received_items[ACK_RANGES_MAX];
     weir_nsec largest_received_at, ack_at;
@@ -308,7 +316,7 @@ struct cursor {
     const uint8_t *at, *end;
     uint64_t number;
     struct weir_rudp_message_ids ids;
-    bool is_eliciting, is_refused;
+    bool is_eliciting, is_refused, has_ack;
     uint8_t ecn;
 };
 
@@ -422,10 +430,11 @@ bool weir_rudp_channel_mark_order(struct channel *channel, uint64_t mid);
 
 /* --- assembly.c */
 struct assembly *weir_rudp_assembly_find(struct awake *awake,
-                                         const struct weir_rudp_message_frame *frame, uint64_t mid);
+                                         const struct weir_rudp_message_frame *frame,
+                                         uint64_t number);
 struct assembly *weir_rudp_assembly_open(struct weir_rudp_conn *conn,
-                                         const struct weir_rudp_message_frame *frame, uint64_t mid,
-                                         bool is_head);
+                                         const struct weir_rudp_message_frame *frame,
+                                         uint64_t number, bool is_head);
 enum weir_status weir_rudp_assembly_add(struct weir_rudp *ep, struct assembly *assembly,
                                         const struct weir_rudp_message_frame *frame);
 void weir_rudp_assembly_unlink(struct awake *awake, struct assembly *assembly);

@@ -343,6 +343,18 @@ static void on_spurious(struct weir_rudp_conn *conn, const struct packet *packet
     }
 }
 
+/* The peer that got packet knows of all that was received below this. */
+static uint64_t known_by(const struct awake *awake, const struct packet *packet)
+{
+    uint64_t next = packet->ack_next;
+    for (unsigned i = 0; i < 2; i++) {
+        if (packet->number < awake->late[i].before) {
+            next = weir_min_u64(next, awake->late[i].number);
+        }
+    }
+    return next;
+}
+
 static void on_packet_acked(struct weir_rudp_conn *conn, struct packet *packet, struct acked *acked)
 {
     struct awake *awake = conn->awake;
@@ -364,7 +376,7 @@ static void on_packet_acked(struct weir_rudp_conn *conn, struct packet *packet, 
         acked->newest = packet->cc;
     }
     /* RFC 9000 13.2.4: what the peer knows to have arrived need not be reported again. */
-    awake->ack_floor = weir_max_u64(awake->ack_floor, packet->ack_next);
+    awake->ack_floor = weir_max_u64(awake->ack_floor, known_by(awake, packet));
     if (packet->is_probe_mtu && is_here) {
         weir_rudp_mtu_on_probe_acked(conn, packet->cc.size_bytes);
     }
@@ -487,11 +499,17 @@ bool weir_rudp_loss_on_ack(struct weir_rudp_conn *conn, const struct weir_rudp_a
 void weir_rudp_ack_late(struct weir_rudp_conn *conn, uint64_t number)
 {
     struct awake *awake = conn->awake;
+    struct late *late = awake->late;
+    const struct packet *oldest = awake->sent_first;
     awake->ack_floor = weir_min_u64(awake->ack_floor, number);
-    /* No ACK that is on its way reports it yet. */
-    for (struct packet *packet = awake->sent_first; packet != NULL; packet = packet->next) {
-        packet->ack_next = weir_min_u64(packet->ack_next, number);
+    /* No ACK that is on its way reports it yet. Of those numbers the lowest is remembered; twice,
+     * so that one is forgotten a round trip or two later also when there are ever new ones. */
+    if (oldest == NULL || oldest->number >= late[0].before) {
+        late[0] = late[1];
+        late[1] = (struct late){.number = number};
     }
+    late[1].number = weir_min_u64(late[1].number, number);
+    late[1].before = conn->next_number;
 }
 
 /* --- timers ----------------------------------------------------------------------------------- */

@@ -15,7 +15,8 @@ enum {
     SPLIT_MIN = 256,
     GREASE_EVERY = 64,
     RANGES_ASK = 8,
-    CLOSE_SHIFT_MAX = 2
+    CLOSE_SHIFT_MAX = 2,
+    PROBES_BARE = 4 /* probe timeouts in a row after which one probe carries nothing */
 };
 
 /* A packet being written. */
@@ -412,11 +413,17 @@ static bool is_held_back(struct awake *awake, weir_nsec now)
     return now < weir_rudp_output_flush_at(awake);
 }
 
+/* Perhaps the peer has no room for the data, and lives. */
+static bool is_bare_probe(const struct awake *awake)
+{
+    return awake->probes_wanted == 1 && awake->probe_count >= PROBES_BARE;
+}
+
 /* May a packet with data leave now? */
 static bool may_send_data(struct weir_rudp_conn *conn, weir_nsec now)
 {
     struct awake *awake = conn->awake;
-    if (!weir_rudp_output_has_data(awake)) {
+    if (!weir_rudp_output_has_data(awake) || is_bare_probe(awake)) {
         return false;
     }
     if (awake->probes_wanted > 0) {
@@ -515,6 +522,7 @@ static uint32_t build_packet(struct weir_rudp_conn *conn, uint8_t *p, size_t cap
     }
     if (b.is_eliciting && awake->probes_wanted > 0) {
         awake->probes_wanted--;
+        awake->is_ping_wanted |= is_bare_probe(awake);
     }
     bool is_nearly_full = (size_t)(b.at - p) + cap / 8 >= cap;
     return finish(&b, is_padded && is_nearly_full ? cap : 0);

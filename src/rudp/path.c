@@ -62,7 +62,8 @@ static void start_over(struct weir_rudp_conn *conn)
     conn->mtu_bytes = conn->endpoint->config.mtu_bytes_min;
     weir_cc_init(&awake->cc, conn->endpoint->config.cc, conn->mtu_bytes, conn->endpoint->now,
                  weir_prng_next(&conn->endpoint->prng));
-    awake->rtt.has_sample = false;
+    weir_rtt_init(&awake->rtt, weir_rudp_initial_rtt);
+    conn->rtt_smoothed = conn->rtt_variance = 0;
     awake->path_number = conn->next_number;
     awake->in_flight_bytes = 0;
     for (struct packet *packet = awake->sent_first; packet != NULL; packet = packet->next) {

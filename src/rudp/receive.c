@@ -18,6 +18,13 @@ struct arrival {
     bool is_delivery;
 };
 
+/* What the fragments of a message have in common. No two delivery messages have a dseq in common,
+ * whatever a peer says of their mid: so only one of a channel is the one whose turn it is. */
+static uint64_t number_of(const struct arrival *arrival)
+{
+    return arrival->is_delivery ? arrival->dseq : arrival->mid;
+}
+
 static uint64_t widen(uint64_t near, uint32_t low)
 {
     return near + (uint64_t)(int64_t)(int32_t)(low - (uint32_t)near);
@@ -41,9 +48,11 @@ bool weir_rudp_credit_is_due(const struct weir_rudp_conn *conn)
 
 void weir_rudp_receive_credit(struct weir_rudp_conn *conn)
 {
-    if (weir_rudp_credit_is_due(conn) && weir_rudp_conn_wake(conn)) {
-        conn->awake->is_credit_wanted = true;
-        weir_rudp_conn_ready(conn);
+    if (weir_rudp_credit_is_due(conn)) {
+        if (weir_rudp_conn_wake(conn)) {
+            conn->awake->is_credit_wanted = true;
+        }
+        weir_rudp_conn_ready(conn); /* dormant, it tries to wake by its timer */
     }
 }
 
@@ -333,10 +342,11 @@ static enum received receive_fragment(struct weir_rudp_conn *conn, const struct 
 {
     struct weir_rudp *ep = conn->endpoint;
     const struct weir_rudp_message_frame *frame = arrival->frame;
-    struct assembly *assembly = weir_rudp_assembly_find(conn->awake, frame, arrival->mid);
+    uint64_t number = number_of(arrival);
+    struct assembly *assembly = weir_rudp_assembly_find(conn->awake, frame, number);
     if (assembly == NULL) {
         bool is_head = arrival->is_delivery && arrival->dseq == arrival->channel->receive_next;
-        assembly = weir_rudp_assembly_open(conn, frame, arrival->mid, is_head);
+        assembly = weir_rudp_assembly_open(conn, frame, number, is_head);
         if (assembly == NULL) {
             return RECEIVED_REFUSED;
         }
@@ -383,7 +393,8 @@ static enum received receive_skip(struct weir_rudp_conn *conn, const struct arri
     if (!weir_rudp_channel_mark_received(ep, channel, arrival->dseq)) {
         return RECEIVED_REFUSED;
     }
-    struct assembly *assembly = weir_rudp_assembly_find(conn->awake, arrival->frame, arrival->mid);
+    struct assembly *assembly =
+        weir_rudp_assembly_find(conn->awake, arrival->frame, number_of(arrival));
     if (assembly != NULL) {
         charged = cost_of(assembly->length);
         weir_rudp_assembly_unlink(conn->awake, assembly);

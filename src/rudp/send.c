@@ -112,6 +112,9 @@ static void number(struct awake *awake, struct channel *channel, struct message 
     message->mid = channel->send_mid++;
     message->dseq = channel->send_dseq;
     channel->send_dseq += is_delivery;
+    if (channel->set_back > SET_BACK_MAX) {
+        channel->set_back = channel->set_dback = 0; /* an endless set goes on as the next one */
+    }
     if (channel->is_set_open) {
         message->set_back = channel->set_back++;
         message->set_dback = channel->set_dback;

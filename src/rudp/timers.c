@@ -122,6 +122,8 @@ void weir_rudp_conn_set_timer(struct weir_rudp_conn *conn)
     }
     if (conn->awake != NULL) {
         at = weir_min_u64(at, awake_timer(conn));
+    } else if (conn->state == STATE_OPEN && weir_rudp_credit_is_due(conn)) {
+        at = weir_min_u64(at, conn->endpoint->now + no_records_ns); /* all are busy */
     }
     weir_wheel_arm(conn->endpoint->wheel, weir_rudp_conn_index(conn), at);
 }
@@ -162,6 +164,7 @@ static void open_timer(struct weir_rudp_conn *conn, weir_nsec now)
         }
     }
     if (conn->awake == NULL) {
+        weir_rudp_receive_credit(conn);
         return;
     }
     weir_rudp_path_timer(conn, now);
