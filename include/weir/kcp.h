@@ -258,8 +258,8 @@ WEIR_API void weir_kcp_pause(struct weir_kcp_conn *conn, bool is_paused);
  * WEIR_ERR_FULL: send_queue_max, send_bytes or awake_max is reached; WRITABLE follows.
  * WEIR_ERR_TOO_LARGE: more fragments than fragments_max, or than the peer's window was ever said to
  * hold (until it has said: than ours does): it could never be delivered. While something is on its
- * way that may still show a larger window: WEIR_ERR_FULL. WEIR_ERR_INVALID: length 0
- * in a stream.
+ * way that may still show a larger window, and until the peer has been asked: WEIR_ERR_FULL.
+ * WEIR_ERR_INVALID: length 0 in a stream.
  * WEIR_ERR_CLOSED: closing, closed, or a request that is not accepted yet. */
 WEIR_API enum weir_status weir_kcp_send(struct weir_kcp_conn *conn, const void *data,
                                         size_t length);
@@ -269,6 +269,8 @@ WEIR_API enum weir_status weir_kcp_send_parcel(struct weir_kcp_conn *conn,
                                                struct weir_parcel *parcel);
 /* Sends now what is_write_delayed holds back. */
 WEIR_API void weir_kcp_flush(struct weir_kcp_conn *conn);
+/* Bytes of a message, or of a stream, that go into one segment as the endpoint is tuned now. */
+WEIR_API uint32_t weir_kcp_segment_bytes(const struct weir_kcp *endpoint);
 
 #ifdef __cplusplus
 }

@@ -30,7 +30,7 @@ struct weir_kcp_conn_stats {
     uint32_t peer_window;        /* awake: segments that the peer last said it has room for */
     uint32_t window;             /* awake: segments that may be in flight now */
     uint32_t in_flight;          /* awake: segments sent and not acknowledged */
-    uint32_t queued;             /* awake: segments not yet sent; of a stream: messages */
+    uint32_t queued;             /* awake: segments not yet sent */
     uint32_t held;               /* awake: segments received and not yet handed out */
     uint64_t segments_sent;      /* awake: PUSHes, the first time; the next two: again */
     uint64_t resent_fast, resent_timeout;

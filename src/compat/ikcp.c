@@ -121,7 +121,9 @@ int ikcp_recv(ikcpcb *kcp, char *buffer, int len)
     if (buffer != NULL) {
         (void)weir_kcp_copy_message(&event, buffer, length);
     }
-    weir_ikcp_say(kcp, IKCP_LOG_RECV, "recv %lu bytes", (unsigned long)length);
+    if (kcp->logmask != 0) {
+        weir_ikcp_say(kcp, IKCP_LOG_RECV, "recv %lu bytes", (unsigned long)length);
+    }
     if (len >= 0) {
         weir_ikcp_tune(kcp);
         weir_ikcp_take(kcp);
@@ -176,7 +178,9 @@ static int check_segments(ikcpcb *kcp, const uint8_t *data, size_t size, size_t 
 int ikcp_input(ikcpcb *kcp, const char *data, long size)
 {
     size_t good;
-    weir_ikcp_say(kcp, IKCP_LOG_INPUT, "input %ld bytes", size);
+    if (kcp->logmask != 0) {
+        weir_ikcp_say(kcp, IKCP_LOG_INPUT, "input %ld bytes", size);
+    }
     if (data == NULL || size < WEIR_KCP_HEADER_BYTES || size > INT_MAX) {
         return -1;
     }
@@ -267,7 +271,9 @@ int ikcp_send(ikcpcb *kcp, const char *buffer, int len)
             fragments <= WEIR_IKCP_FRAGMENTS_MAX && queue_message(kcp, buffer, length, fragments);
         code = is_queued ? len : -2;
     }
-    weir_ikcp_say(kcp, IKCP_LOG_SEND, "send %d bytes: %d", len, code);
+    if (kcp->logmask != 0) {
+        weir_ikcp_say(kcp, IKCP_LOG_SEND, "send %d bytes: %d", len, code);
+    }
     return code;
 }
 

@@ -305,7 +305,7 @@ void weir_ikcp_mirror(ikcpcb *kcp)
     kcp->nrcv_que = r.in_order;
     kcp->nrcv_buf = r.early;
     kcp->nsnd_que = own->queued + r.queued;
-    kcp->nsnd_buf = r.snd_nxt - r.snd_una;
+    kcp->nsnd_buf = r.in_flight;
     kcp->xmit = own->timeouts + (uint32_t)r.timeouts;
     if (r.is_dead) {
         kcp->state = UINT32_MAX;
@@ -369,8 +369,12 @@ bool weir_ikcp_feed(ikcpcb *kcp, const uint8_t *data, size_t length)
 
 void weir_ikcp_take(ikcpcb *kcp)
 {
-    weir_kcp_reference_take(kcp->own->conn);
-    weir_ikcp_mirror(kcp);
+    struct weir_kcp_reference r;
+    weir_kcp_reference_take(kcp->own->conn, &r);
+    kcp->rcv_nxt = r.rcv_nxt;
+    kcp->nrcv_que = r.in_order;
+    kcp->nrcv_buf = r.early;
+    kcp->probe |= r.is_tell_wanted ? (IUINT32)PROBE_TELL : 0;
 }
 
 /* --- datagrams out ---------------------------------------------------------------------------- */

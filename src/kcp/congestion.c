@@ -78,13 +78,14 @@ static uint32_t half_of(uint32_t segments)
 void weir_kcp_congestion_on_flushed(struct awake *awake)
 {
     const struct weir_kcp *ep = awake->conn->endpoint;
+    uint32_t window = weir_kcp_send_window(awake); /* of this flush */
     if (awake->is_changed) {
         awake->ssthresh = half_of(awake->snd_nxt - awake->snd_una);
         awake->cwnd = awake->ssthresh + ep->config.tuning.resend;
         awake->cwnd_bytes = awake->cwnd * ep->mss;
     }
     if (awake->is_lost) {
-        awake->ssthresh = half_of(awake->cwnd);
+        awake->ssthresh = half_of(window);
         awake->cwnd = 1;
         awake->cwnd_bytes = ep->mss;
     }

@@ -184,10 +184,7 @@ void weir_kcp_starve(struct weir_kcp_conn *conn)
     conn->is_writable_wanted = true;
     if (conn->is_awake) {
         append(conn->endpoint, &conn->endpoint->starved, weir_kcp_awake_of(conn));
-    } else {
-        conn->endpoint->is_starving = true; /* the sweep looks after it */
-        weir_kcp_sweep_plan(conn->endpoint);
-    }
+    } /* else WRITABLE comes with waking, which the sweep sees to */
 }
 
 void weir_kcp_wake_starved(struct weir_kcp *ep)
@@ -337,6 +334,10 @@ struct awake *weir_kcp_conn_wake(struct weir_kcp_conn *conn)
     weir_list_append(&ep->awake, &awake->link);
     if (++ep->stats.awake > ep->stats.awake_peak) {
         ep->stats.awake_peak = ep->stats.awake;
+    }
+    if (conn->is_writable_wanted) { /* a control block was all that it waited for */
+        conn->is_writable_wanted = false;
+        weir_kcp_conn_pend(conn, PENDING_WRITABLE);
     }
     return awake;
 }

@@ -115,6 +115,11 @@ void weir_kcp_pause(struct weir_kcp_conn *conn, bool is_paused)
     }
 }
 
+uint32_t weir_kcp_segment_bytes(const struct weir_kcp *endpoint)
+{
+    return endpoint->mss;
+}
+
 /* --- figures ---------------------------------------------------------------------------------- */
 
 void weir_kcp_conn_stats(const struct weir_kcp_conn *conn, struct weir_kcp_conn_stats *stats)
@@ -131,7 +136,7 @@ void weir_kcp_conn_stats(const struct weir_kcp_conn *conn, struct weir_kcp_conn_
     stats->rto = awake->rto_ms * WEIR_MSEC;
     stats->peer_window = awake->peer_window;
     stats->window = weir_kcp_send_window(awake);
-    stats->in_flight = awake->snd_nxt - awake->snd_una;
+    stats->in_flight = awake->snd_nxt - awake->snd_una - awake->arrived;
     stats->queued = awake->queued;
     stats->held = awake->held_count;
     stats->segments_sent = awake->segments_sent;

@@ -172,6 +172,7 @@ void weir_kcp_flight_drop_all(struct awake *awake)
         }
     }
     awake->snd_una = awake->snd_nxt;
+    awake->arrived = 0;
     for (unsigned i = 0; i < LIST_COUNT; i++) {
         awake->lists[i] = (struct slot_list){SLOT_NONE, SLOT_NONE};
     }
@@ -254,6 +255,7 @@ static void pass_acknowledged(struct awake *awake)
     while (awake->snd_una != awake->snd_nxt &&
            weir_kcp_slot_at(awake, awake->snd_una)->message == NULL) {
         awake->snd_una++;
+        awake->arrived--;
     }
 }
 
@@ -286,6 +288,7 @@ void weir_kcp_flight_on_una(struct awake *awake, uint32_t una)
     for (uint32_t sn = awake->snd_una; sn != una; sn++) {
         struct slot *slot = &flight->slots[sn & flight->mask];
         if (slot->message == NULL) {
+            awake->arrived--;
             continue;
         }
         if (!is_all) {
@@ -310,7 +313,10 @@ void weir_kcp_flight_on_ack(struct awake *awake, uint32_t sn)
     unlink_slot(awake, slot);
     settle_slot(awake, slot);
     if (sn == awake->snd_una) {
+        awake->snd_una++;
         pass_acknowledged(awake);
+    } else {
+        awake->arrived++;
     }
 }
 
@@ -341,7 +347,8 @@ static void count_passed(struct awake *awake, enum flight_list which, uint32_t s
 
 void weir_kcp_flight_on_acks(struct awake *awake, uint32_t sn, uint32_t ts)
 {
-    if (awake->flight == NULL) {
+    /* Below: all of it has arrived since; beyond: never sent. */
+    if (sn - awake->snd_una >= awake->snd_nxt - awake->snd_una) {
         return;
     }
     if (awake->lists[LIST_FRESH].first != SLOT_NONE) {

@@ -263,6 +263,7 @@ static void end_datagram(struct weir_kcp *ep)
     struct weir_kcp_conn *conn = cursor->conn;
     cursor->conn = NULL;
     if (conn->state >= STATE_ENDED) {
+        cursor->acked_bytes = 0;
         return;
     }
     if (cursor->has_ack) {
@@ -439,7 +440,9 @@ static bool take_segment(struct weir_kcp *ep, struct weir_kcp_event *event, bool
         weir_kcp_flight_on_una(awake, segment.una);
     }
     if (segment.cmd == WEIR_KCP_PUSH) {
-        awake->push_head = segment.frg == 0 ? weir_kcp_load64(start) : awake->push_head;
+        if (segment.frg == 0 && segment.wnd == awake->peer_window) { /* not so: it was recovered */
+            awake->push_head = weir_kcp_load64(start);
+        }
         *has_event = weir_kcp_receive_push(awake, &segment, event);
     } else if (segment.cmd == WEIR_KCP_ACK) {
         if (segment.data.length == 0) {
@@ -451,6 +454,9 @@ static bool take_segment(struct weir_kcp *ep, struct weir_kcp_event *event, bool
     } else if (segment.cmd == WEIR_KCP_WASK) {
         awake->is_tell_wanted = true;
         weir_kcp_flush_soon(awake);
+    } else if (awake->window_asked == WINDOW_ASKED && !cursor->is_recovered) { /* WINS */
+        awake->window_asked = WINDOW_ANSWERED;
+        weir_kcp_send_tell_writable(awake);
     }
     return true;
 }

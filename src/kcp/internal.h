@@ -84,6 +84,13 @@ enum {
     PENDING_CLOSED = 32
 };
 
+/* Is the peer's largest window all that it has? It may never have said so with nothing unread. */
+enum window_asked {
+    WINDOW_NOT_ASKED,
+    WINDOW_ASKED,   /* a send waits for the answer */
+    WINDOW_ANSWERED /* so the next send knows */
+};
+
 /* What is kept of an idle session. Its key is conv and the peer's address, in the order that the
  * address policy asks for: strict and roam conv first (roam: alone), replace the address first
  * (alone). */
@@ -203,20 +210,22 @@ struct awake {
     /* send.c */
     struct message *queue_first, *queue_last;
     struct page *page;
-    uint32_t queued;  /* fragments on the queue; of a stream: messages */
+    uint32_t queued;  /* segments that the queue will be cut into */
     uint32_t waiting; /* messages queued or in flight */
 
     /* flight.c */
     struct flight *flight; /* NULL: nothing in flight since it woke */
     struct paced *paced;
     uint32_t snd_una, snd_nxt;
-    uint32_t tick; /* the calendar is done up to here */
+    uint32_t arrived; /* segments behind snd_una that are acknowledged */
+    uint32_t tick;    /* the calendar is done up to here */
     struct slot_list lists[LIST_COUNT];
     uint32_t srtt_ms, rttval_ms, rto_ms;
     uint32_t peer_window, peer_window_max; /* max 0: it has not said yet */
     uint64_t push_head; /* first word of the last PUSH, while what it says holds; 0: none */
     uint32_t cwnd, ssthresh, cwnd_bytes;
     uint32_t probe_wait_ms, probe_at_ms;
+    enum window_asked window_asked;
 
     /* receive.c */
     uint32_t *ring; /* of held indices, by sn */
@@ -307,7 +316,6 @@ struct weir_kcp {
     struct fifo events, ready, starved;
     struct message *done_first, *done_last; /* parcels whose event waits */
     uint32_t borrowed;                      /* held segments that the last event borrowed */
-    bool is_starving;                       /* a dormant session waits for WRITABLE */
 
     uint64_t sweep_place;
     weir_nsec sweep_at, sweep_period;
@@ -455,6 +463,13 @@ static inline struct awake *weir_kcp_awake_of(const struct weir_kcp_conn *conn)
 {
     WEIR_ASSERT(conn->is_awake);
     return (struct awake *)weir_pool_at(&conn->endpoint->awakes, conn->link);
+}
+
+/* Does something wait for what the peer says of its window? */
+static inline bool weir_kcp_is_probing(const struct awake *awake)
+{
+    return awake->window_asked == WINDOW_ASKED ||
+           (awake->peer_window == 0 && awake->queue_first != NULL);
 }
 
 static inline int32_t weir_kcp_diff(uint32_t a, uint32_t b)

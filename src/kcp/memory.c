@@ -8,7 +8,8 @@
 
 enum {
     SEND_QUEUE_MIN = 256,
-    ACKS_MIN = 256
+    ACKS_MIN = 256,
+    TICK_SHIFT_MAX = 2 /* 4 ms */
 };
 
 void weir_kcp_config_default(struct weir_kcp_config *config)
@@ -169,11 +170,12 @@ void weir_kcp_apply_tuning(struct weir_kcp *ep)
     ep->ack_max = (uint32_t)weir_max_u64(tuning->receive_window, ACKS_MIN);
 }
 
-/* Once, so that the calendars need not be made anew when the interval changes. */
+/* Once, so that the calendars need not be made anew when the interval changes: coarse ticks would
+ * be felt after it is tuned down. */
 static uint8_t choose_tick_shift(uint32_t interval_ms)
 {
     uint8_t shift = 0;
-    while ((8U << shift) <= interval_ms) {
+    while (shift < TICK_SHIFT_MAX && (8U << shift) <= interval_ms) {
         shift++;
     }
     return shift;

@@ -330,16 +330,18 @@ static __attribute__((noinline)) bool put_new(struct writer *w)
 
 /* --- sessions --------------------------------------------------------------------------------- */
 
-/* A closed window is asked about, less and less often; only while something waits for it. */
+/* A window is asked about, less and less often; only while something waits for it. What is closed
+ * should open by itself, so that question waits. */
 static void probe_window(struct awake *awake)
 {
     uint32_t now = (uint32_t)awake->conn->endpoint->ms;
-    if (awake->peer_window != 0 || awake->queue_first == NULL) {
+    if (!weir_kcp_is_probing(awake)) {
         awake->probe_wait_ms = 0;
         return;
     }
     if (awake->probe_wait_ms == 0) {
-        awake->probe_wait_ms = PROBE_FIRST_MS;
+        awake->is_ask_wanted |= awake->window_asked == WINDOW_ASKED;
+        awake->probe_wait_ms = awake->window_asked == WINDOW_ASKED ? awake->rto_ms : PROBE_FIRST_MS;
     } else if (weir_kcp_diff(now, awake->probe_at_ms) >= 0) {
         uint32_t wait = awake->probe_wait_ms + awake->probe_wait_ms / 2;
         awake->probe_wait_ms = wait < PROBE_MAX_MS ? wait : PROBE_MAX_MS;

@@ -45,6 +45,7 @@ void weir_kcp_reference_get(const struct weir_kcp_conn *conn, struct weir_kcp_re
         .snd_una = awake->snd_una,
         .snd_nxt = awake->snd_nxt,
         .rcv_nxt = awake->rcv_nxt,
+        .in_flight = awake->snd_nxt - awake->snd_una - awake->arrived,
         .srtt_ms = awake->srtt_ms,
         .rttval_ms = awake->rttval_ms,
         .rto_ms = awake->rto_ms,
@@ -89,14 +90,19 @@ enum weir_status weir_kcp_reference_peek(struct weir_kcp_conn *conn, struct weir
     return WEIR_OK;
 }
 
-void weir_kcp_reference_take(struct weir_kcp_conn *conn)
+void weir_kcp_reference_take(struct weir_kcp_conn *conn, struct weir_kcp_reference *reference)
 {
+    const struct awake *awake = weir_kcp_awake_of(conn);
     struct weir_kcp_event event;
     weir_kcp_release_borrowed(conn->endpoint);
     conn->is_paused = false;
     (void)weir_kcp_release_held(conn, &event);
     conn->is_paused = true;
     weir_kcp_release_borrowed(conn->endpoint);
+    reference->rcv_nxt = awake->rcv_nxt;
+    reference->in_order = awake->rcv_nxt - awake->take_nxt;
+    reference->early = awake->held_count - reference->in_order;
+    reference->is_tell_wanted = awake->is_tell_wanted;
 }
 
 void weir_kcp_reference_input(struct weir_kcp_conn *conn, weir_nsec now, struct weir_packet *packet)

@@ -17,6 +17,7 @@
 /* In the reference's words and units: segments, bytes, milliseconds. */
 struct weir_kcp_reference {
     uint32_t snd_una, snd_nxt, rcv_nxt;
+    uint32_t in_flight; /* sent and not acknowledged */
     uint32_t srtt_ms, rttval_ms, rto_ms;
     uint32_t peer_window, peer_window_max;
     uint32_t cwnd, cwnd_bytes, ssthresh;
@@ -42,8 +43,10 @@ WEIR_API void weir_kcp_reference_get(const struct weir_kcp_conn *conn,
  * borrowed until the next call on the endpoint. WEIR_AGAIN: there is none. */
 WEIR_API enum weir_status weir_kcp_reference_peek(struct weir_kcp_conn *conn,
                                                   struct weir_kcp_event *event);
-/* Forgets the message that peek shows. */
-WEIR_API void weir_kcp_reference_take(struct weir_kcp_conn *conn);
+/* Forgets the message that peek shows. Of *reference only what that may change is set: rcv_nxt,
+ * in_order, early and is_tell_wanted. */
+WEIR_API void weir_kcp_reference_take(struct weir_kcp_conn *conn,
+                                      struct weir_kcp_reference *reference);
 /* weir_kcp_input of a datagram that is known to be this session's. */
 WEIR_API void weir_kcp_reference_input(struct weir_kcp_conn *conn, weir_nsec now,
                                        struct weir_packet *packet);

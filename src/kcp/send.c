@@ -28,6 +28,7 @@ void weir_kcp_send_close_page(struct awake *awake)
         page->is_current = false;
         if (page->live == 0) {
             page_give(awake->conn->endpoint, page);
+            weir_kcp_wake_starved(awake->conn->endpoint);
         }
     }
 }
@@ -123,10 +124,27 @@ static uint32_t in_flight(const struct awake *awake)
     return awake->snd_nxt - awake->snd_una;
 }
 
+/* The message is longer than any room that the peer has told of. That may have been less than its
+ * window, as it held something: WEIR_ERR_FULL, and WRITABLE follows once all has arrived, or, with
+ * nothing on its way, once the peer has answered. */
+static enum weir_status check_window(struct awake *awake)
+{
+    if (awake->queued + in_flight(awake) > 0) {
+        return WEIR_ERR_FULL;
+    }
+    if (awake->window_asked == WINDOW_ANSWERED) {
+        awake->window_asked = WINDOW_NOT_ASKED;
+        return WEIR_ERR_TOO_LARGE;
+    }
+    awake->window_asked = WINDOW_ASKED;
+    weir_kcp_ready(awake->conn->endpoint, awake);
+    return WEIR_ERR_FULL;
+}
+
 /* A message of more fragments than the peer's window can hold would be acknowledged there and never
- * be complete. As long as the peer has not said how large that is, it is taken to be like ours.
- * What it says is the room it has left: while it may hold something, WEIR_ERR_FULL. */
-static inline enum weir_status check_size(const struct awake *awake, uint32_t fragments)
+ * be complete. As long as the peer has not said how large that is, it is taken to be like ours. */
+static __attribute__((noinline)) enum weir_status check_size(struct awake *awake,
+                                                             uint32_t fragments)
 {
     const struct weir_kcp_tuning *tuning = &awake->conn->endpoint->config.tuning;
     if (fragments > tuning->fragments_max) {
@@ -137,7 +155,7 @@ static inline enum weir_status check_size(const struct awake *awake, uint32_t fr
     if (fragments <= window || awake->conn->endpoint->is_lenient) {
         return WEIR_OK;
     }
-    return known != 0 && awake->queued + in_flight(awake) > 0 ? WEIR_ERR_FULL : WEIR_ERR_TOO_LARGE;
+    return known != 0 ? check_window(awake) : WEIR_ERR_TOO_LARGE;
 }
 
 static void enqueue(struct awake *awake, struct message *message, uint32_t fragments)

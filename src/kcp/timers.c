@@ -42,12 +42,13 @@ void weir_kcp_set_timer(struct awake *awake)
     const struct weir_kcp *ep = awake->conn->endpoint;
     weir_nsec soon = awake->flushed_at + ep->interval;
     weir_nsec at = weir_kcp_flight_next(awake);
+    if (weir_kcp_is_probing(awake)) {
+        uint32_t wait = awake->probe_at_ms - (uint32_t)ep->ms;
+        at = weir_min_u64(at, ep->now + (weir_kcp_diff(wait, 0) > 0 ? wait : 0) * WEIR_MSEC);
+    }
     if (awake->queue_first != NULL) {
         if (awake->snd_una == awake->snd_nxt && awake->peer_window != 0 && awake->paced == NULL) {
             at = soon; /* for want of memory: nothing else would come back to it */
-        } else if (awake->peer_window == 0) {
-            uint32_t wait = awake->probe_at_ms - (uint32_t)ep->ms;
-            at = weir_min_u64(at, ep->now + (weir_kcp_diff(wait, 0) > 0 ? wait : 0) * WEIR_MSEC);
         }
         if (awake->paced != NULL && awake->snd_nxt - awake->snd_una < weir_kcp_send_window(awake)) {
             weir_nsec paced_at = weir_kcp_paced_next(awake);
@@ -104,11 +105,26 @@ static bool is_over(weir_nsec limit, weir_nsec silence)
     return limit != 0 && silence >= limit;
 }
 
+/* Gives back what an awake session does not need now: all of it, or memory that others may wait
+ * for. */
+static void rest(struct weir_kcp_conn *conn)
+{
+    struct awake *awake = weir_kcp_awake_of(conn);
+    if (weir_kcp_conn_is_quiet(conn)) {
+        weir_kcp_conn_sleep(conn);
+    } else if (awake->waiting == 0) {
+        weir_kcp_send_close_page(awake);
+    }
+}
+
 static void look_at(struct weir_kcp_conn *conn)
 {
     struct weir_kcp *ep = conn->endpoint;
     const struct weir_kcp_config *config = &ep->config;
     weir_nsec silence = ((uint32_t)ep->ms - conn->heard_ms) * WEIR_MSEC;
+    if (conn->is_writable_wanted && !conn->is_awake) {
+        (void)weir_kcp_conn_wake(conn);
+    }
     if (conn->state == STATE_REQUESTED || conn->state == STATE_CONNECTING) {
         if (is_over(config->connect_timeout, silence)) {
             weir_kcp_conn_end(conn, WEIR_KCP_CAUSE_TIMEOUT);
@@ -127,12 +143,8 @@ static void look_at(struct weir_kcp_conn *conn)
         ask(conn);
         return;
     }
-    if (conn->is_writable_wanted && !conn->is_awake && weir_kcp_conn_wake(conn) != NULL) {
-        conn->is_writable_wanted = false;
-        weir_kcp_conn_pend(conn, PENDING_WRITABLE);
-    }
-    if (conn->is_awake && silence >= QUIET_MS * WEIR_MSEC && weir_kcp_conn_is_quiet(conn)) {
-        weir_kcp_conn_sleep(conn);
+    if (conn->is_awake && silence >= QUIET_MS * WEIR_MSEC) {
+        rest(conn);
     }
 }
 

@@ -7,7 +7,6 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "kcp/internal.h"
 #include "run/kcp_stream_internal.h"
 
 enum {
@@ -315,7 +314,7 @@ enum weir_status weir_kcp_stream_write(struct weir_kcp_stream *stream, const voi
 {
     const struct weir_kcp_net *net = stream->net;
     const uint8_t *bytes = data;
-    size_t segment = net->kcp->mss;
+    size_t segment = weir_kcp_segment_bytes(net->kcp);
     size_t chunk = WRITE_SEGMENTS * segment; /* whole segments: one send, one short segment */
     *taken = 0;
     if (length == 0 && !net->is_message) {

@@ -202,6 +202,10 @@ static void send_counts_fragments(void **state)
     assert_int_equal(out.count, 32);
     assert_int_equal(out.bytes[0][5], 126);
     assert_int_equal(out.lengths[0], 1400);
+    /* What arrived ahead of others waits for nothing any more. */
+    feed(kcp, &(struct segment){.conv = CONV, .cmd = ACK, .wnd = 128, .ts = kcp->current, .sn = 5});
+    assert_int_equal(kcp->nsnd_buf, 31);
+    assert_int_equal(ikcp_waitsnd(kcp), 127);
     ikcp_release(kcp);
 }
 

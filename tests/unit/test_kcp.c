@@ -378,7 +378,7 @@ static void what_never_fits_is_refused(void **state)
     solo_output();
     solo_add_ack(0, solo_ms(), 1, 32);
     solo_deliver();
-    assert_int_equal(weir_kcp_send(solo.conn, bytes, 33UL * 1376), WEIR_ERR_TOO_LARGE);
+    assert_int_equal(weir_kcp_send(solo.conn, bytes, 33UL * 1376), WEIR_ERR_FULL);
     assert_int_equal(weir_kcp_send(solo.conn, bytes, 32UL * 1376), WEIR_OK);
     solo_close();
 }

@@ -314,6 +314,70 @@ static void the_congestion_window_starts_small_and_shrinks(void **state)
     solo_close();
 }
 
+/* The window that a timeout halves is what may be in flight, not what the peer would allow. */
+static void a_timeout_halves_what_may_be_in_flight(void **state)
+{
+    (void)state;
+    solo_defaults();
+    solo.config.tuning.is_window_fixed = false;
+    solo.config.tuning.send_window = 8;
+    solo_open();
+    solo_connect();
+    send_text("x", 60);
+    solo_output();
+    struct awake *awake = weir_kcp_awake_of(solo.conn);
+    awake->cwnd = 40;
+    assert_int_equal(solo_run(300, 0), 1);
+    assert_int_equal(awake->cwnd, 1);
+    assert_int_equal(awake->ssthresh, 4);
+    solo_close();
+}
+
+/* What was passed over stays in flight, what passed it does not. */
+static void in_flight_is_what_has_not_arrived(void **state)
+{
+    (void)state;
+    struct weir_kcp_conn_stats stats;
+    open_fast(0, 8);
+    uint32_t ts = solo_ms() - 30;
+    solo_deliver_ack(2, ts, 0);
+    solo_deliver_ack(3, ts, 0);
+    solo_deliver_ack(3, ts, 0);
+    weir_kcp_conn_stats(solo.conn, &stats);
+    assert_int_equal(stats.in_flight, 6);
+    solo_deliver_ack(1, ts, 3); /* 3 is passed behind it */
+    weir_kcp_conn_stats(solo.conn, &stats);
+    assert_int_equal(stats.in_flight, 4);
+    solo_deliver_ack(5, ts, 4);
+    solo_deliver_ack(4, ts, 4);
+    weir_kcp_conn_stats(solo.conn, &stats);
+    assert_int_equal(stats.in_flight, 2);
+    solo_deliver_ack(7, ts, 8);
+    weir_kcp_conn_stats(solo.conn, &stats);
+    assert_int_equal(stats.in_flight, 0);
+    solo_close();
+}
+
+/* A shorter interval, tuned later, counts for timeouts too. */
+static void timeouts_follow_the_tuning(void **state)
+{
+    (void)state;
+    solo_defaults();
+    solo.config.tuning.interval_ms = 100;
+    solo_open();
+    struct weir_kcp_tuning tuning = solo.config.tuning;
+    tuning.interval_ms = 3;
+    tuning.nodelay = 1;
+    assert_int_equal(weir_kcp_tune(solo.kcp, &tuning), WEIR_OK);
+    solo_connect();
+    solo.now += 9 * WEIR_MSEC; /* a long tick would begin just before it is due */
+    send_text("x", 1);
+    solo_output();
+    assert_int_equal(solo_run(RTO_FIRST_MS - 1, 0), 0);
+    assert_int_equal(solo_run(6, 0), 1);
+    solo_close();
+}
+
 /* --- the end of it ---------------------------------------------------------------------------- */
 
 static void a_dead_link_is_noticed(void **state)
@@ -375,6 +439,10 @@ static void what_was_never_sent_is_not_acknowledged(void **state)
     assert_int_equal(solo_drops(WEIR_KCP_DROP_ACK), 1);
     assert_int_equal(weir_kcp_awake_of(solo.conn)->snd_una, 0);
     solo_close();
+    open_fast(1, 3); /* nor does it pass over what was */
+    solo_deliver_ack(3, solo_ms(), 0);
+    assert_int_equal(solo_run(50, 0), 0);
+    solo_close();
 }
 
 int main(void)
@@ -394,6 +462,9 @@ int main(void)
         cmocka_unit_test(a_question_is_answered),
         cmocka_unit_test(the_windows_bound_what_is_in_flight),
         cmocka_unit_test(the_congestion_window_starts_small_and_shrinks),
+        cmocka_unit_test(a_timeout_halves_what_may_be_in_flight),
+        cmocka_unit_test(in_flight_is_what_has_not_arrived),
+        cmocka_unit_test(timeouts_follow_the_tuning),
         cmocka_unit_test(a_dead_link_is_noticed),
         cmocka_unit_test(numbers_wrap),
         cmocka_unit_test(what_was_never_sent_is_not_acknowledged),

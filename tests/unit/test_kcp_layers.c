@@ -548,6 +548,35 @@ static void what_is_recovered_is_stale(void **state)
     solo_close();
 }
 
+/* Nor is it the header that those of the next segments are compared with. */
+static void what_is_recovered_hides_no_window(void **state)
+{
+    (void)state;
+    open_fec_solo(0, 0);
+    begin_in_pairs();
+    const struct awake *awake = weir_kcp_awake_of(solo.conn);
+    struct weir_kcp_segment push = {
+        .conv = SOLO_CONV, .cmd = WEIR_KCP_PUSH, .sn = 1, .wnd = 0, .data = weir_span_of("b", 1)};
+    solo_add(&push);
+    wrap(6, WEIR_KCP_FEC_DATA, 0);
+    solo_deliver();
+    assert_int_equal(awake->peer_window, 0);
+    push.sn = 2;
+    push.wnd = 90;
+    solo_add(&push);
+    wrap(9, WEIR_KCP_FEC_PARITY, 0);
+    solo_deliver();
+    assert_int_equal(solo.messages, 3);
+    assert_int_equal(awake->peer_window, 0);
+    push.sn = 3;
+    solo_add(&push);
+    wrap(10, WEIR_KCP_FEC_DATA, 0);
+    solo_deliver();
+    assert_int_equal(solo.messages, 4);
+    assert_int_equal(awake->peer_window, 90);
+    solo_close();
+}
+
 /* Its bytes lie in a buffer of the decoder until the next event. */
 static void what_is_recovered_keeps_its_session_awake(void **state)
 {
@@ -685,6 +714,7 @@ int main(void)
         cmocka_unit_test(a_data_packet_may_begin_a_session_and_parity_not),
         cmocka_unit_test(what_is_recovered_stays_in_its_session),
         cmocka_unit_test(what_is_recovered_is_stale),
+        cmocka_unit_test(what_is_recovered_hides_no_window),
         cmocka_unit_test(what_is_recovered_keeps_its_session_awake),
         cmocka_unit_test(the_groups_are_not_guessed),
         cmocka_unit_test(a_request_feeds_no_decoder),

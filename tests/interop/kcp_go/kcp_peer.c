@@ -8,6 +8,7 @@
  * Options as of kcppeer.go: crypt, key, data, parity, window, mtu, nodelay, stream, acknodelay,
  * sizes, messages, bytes, timeout (seconds here; of both). Besides, of the client:
  *     -refuse N    at the end a message of N bytes has to be refused as too large
+ *     -sessions N  so many at most (of the echo too)
  *     -bounds      what comes back has to have the bounds of what was sent; else bytes in order do
  */
 #include <getopt.h>
@@ -134,13 +135,26 @@ static void send_more(struct peer *peer)
     }
 }
 
-static void check_refusal(struct peer *peer)
+/* Everything is back. The peer is asked for its window first: WRITABLE comes back here. */
+static void finish(struct peer *peer)
 {
     uint64_t length = peer->options.refused_bytes;
-    if (length > 0 &&
-        weir_kcp_send(peer->conn, peer->pattern, (size_t)length) != WEIR_ERR_TOO_LARGE) {
-        die("not refused as too large", length);
+    if (length > 0) {
+        enum weir_status status = weir_kcp_send(peer->conn, peer->pattern, (size_t)length);
+        if (status == WEIR_ERR_FULL) {
+            return;
+        }
+        if (status != WEIR_ERR_TOO_LARGE) {
+            die("not refused as too large", length);
+        }
     }
+    peer->is_done = true;
+}
+
+static bool is_all_back(const struct peer *peer)
+{
+    return peer->sent_count == count_of(peer) && peer->got_bytes == peer->sent_bytes &&
+           (!peer->options.are_bounds_kept || peer->got_count == peer->sent_count);
 }
 
 static void check_echo(struct peer *peer, const struct weir_kcp_event *event)
@@ -159,10 +173,8 @@ static void check_echo(struct peer *peer, const struct weir_kcp_event *event)
     if (peer->got_bytes > peer->sent_bytes) {
         die("more came back than was sent", peer->got_bytes);
     }
-    if (peer->sent_count == count_of(peer) && peer->got_bytes == peer->sent_bytes &&
-        (!peer->options.are_bounds_kept || peer->got_count == peer->sent_count)) {
-        check_refusal(peer);
-        peer->is_done = true;
+    if (is_all_back(peer)) {
+        finish(peer);
     }
 }
 
@@ -241,6 +253,8 @@ static void on_event(struct peer *peer, const struct weir_kcp_event *event)
     case WEIR_KCP_EVENT_WRITABLE:
         if (!peer->options.is_client) {
             go_on(event->conn);
+        } else if (is_all_back(peer)) {
+            finish(peer);
         }
         break;
     case WEIR_KCP_EVENT_CLOSED:
@@ -338,12 +352,12 @@ static void read_nodelay(const char *text, struct weir_kcp_tuning *tuning)
 }
 
 static const struct option option_list[] = {
-    {"addr", 1, NULL, 'a'},       {"crypt", 1, NULL, 'c'},   {"key", 1, NULL, 'k'},
-    {"data", 1, NULL, 'd'},       {"parity", 1, NULL, 'p'},  {"window", 1, NULL, 'w'},
-    {"mtu", 1, NULL, 'm'},        {"nodelay", 1, NULL, 'n'}, {"stream", 0, NULL, 's'},
-    {"acknodelay", 0, NULL, 'A'}, {"sizes", 1, NULL, 'z'},   {"messages", 1, NULL, 'N'},
-    {"bytes", 1, NULL, 'B'},      {"timeout", 1, NULL, 't'}, {"refuse", 1, NULL, 'r'},
-    {"bounds", 0, NULL, 'b'},     {NULL, 0, NULL, 0}};
+    {"addr", 1, NULL, 'a'},       {"crypt", 1, NULL, 'c'},    {"key", 1, NULL, 'k'},
+    {"data", 1, NULL, 'd'},       {"parity", 1, NULL, 'p'},   {"window", 1, NULL, 'w'},
+    {"mtu", 1, NULL, 'm'},        {"nodelay", 1, NULL, 'n'},  {"stream", 0, NULL, 's'},
+    {"acknodelay", 0, NULL, 'A'}, {"sizes", 1, NULL, 'z'},    {"messages", 1, NULL, 'N'},
+    {"bytes", 1, NULL, 'B'},      {"timeout", 1, NULL, 't'},  {"refuse", 1, NULL, 'r'},
+    {"bounds", 0, NULL, 'b'},     {"sessions", 1, NULL, 'S'}, {NULL, 0, NULL, 0}};
 
 static void read_engine_option(int key, const char *text, struct weir_kcp_config *kcp)
 {
@@ -370,6 +384,9 @@ static void read_engine_option(int key, const char *text, struct weir_kcp_config
         break;
     case 'n':
         read_nodelay(text, tuning);
+        break;
+    case 'S':
+        kcp->connections_max = kcp->awake_max = kcp->pending_max = number;
         break;
     case 's':
         tuning->is_stream = true;

@@ -5,6 +5,8 @@
 //	kcppeer echo    -addr HOST:PORT [options]           sends back what comes in, until killed
 //	kcppeer client  -addr HOST:PORT [options]           sends, and checks what an echo sends back;
 //	                                                    messages keep their bounds up to one segment
+//	kcppeer many    -addr HOST:PORT [options]           sessions that each send a message now and
+//	                                                    then to an echo, for the timeout
 //	kcppeer write   -file F -messages N [options]       datagrams of a session of kcp-go to a file
 //	kcppeer read    -file F -messages N [options]       a session of kcp-go fed from a file
 //	kcppeer vectors                                     sealed datagrams and parity, as C tables
@@ -28,6 +30,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +42,7 @@ import (
 type options struct {
 	addr, crypt, key, nodelay, sizes, file             string
 	data, parity, window, mtu, messages, bytes, passes int
+	sessions, rate                                     int
 	stream, ackNoDelay                                 bool
 	conv                                               uint
 	timeout                                            time.Duration
@@ -71,6 +75,8 @@ func parse(args []string) *options {
 	f.StringVar(&o.sizes, "sizes", "100", "client: message sizes, used in turn")
 	f.IntVar(&o.messages, "messages", 0, "client: messages to send; files: messages in them")
 	f.IntVar(&o.bytes, "bytes", 0, "client: bytes to send as a stream, in place of messages")
+	f.IntVar(&o.sessions, "sessions", 5000, "many: sessions")
+	f.IntVar(&o.rate, "rate", 2, "many: messages a second of each")
 	f.UintVar(&o.conv, "conv", 0x11223344, "files: conversation")
 	f.IntVar(&o.passes, "passes", 1, "read: feed the file so often")
 	f.StringVar(&o.file, "file", "", "file of datagrams")
@@ -265,6 +271,46 @@ func client(o *options) {
 		o.messages, seconds, cpu, kcp.DefaultSnmp.FECRecovered)
 }
 
+// The sessions take turns, evenly over the second. Says "steady" when all are open and half of the
+// time is left, and at the end what came back in that half.
+func many(o *options) {
+	var echoes int64
+	message := make([]byte, o.sizeList()[0])
+	sessions := make([]*kcp.UDPSession, o.sessions)
+	block := o.block()
+	for i := range sessions {
+		session, err := kcp.DialWithOptions(o.addr, block, o.data, o.parity)
+		must(err)
+		o.setUp(session)
+		sessions[i] = session
+		go func() {
+			buffer := make([]byte, 64<<10)
+			for {
+				if _, err := session.Read(buffer); err != nil {
+					return
+				}
+				atomic.AddInt64(&echoes, 1)
+			}
+		}()
+	}
+	gap := time.Second / time.Duration(o.sessions*o.rate)
+	start := time.Now()
+	steady := int64(-1)
+	for sent := 0; time.Since(start) < o.timeout; sent++ {
+		if steady < 0 && time.Since(start) > o.timeout/2 {
+			steady = atomic.LoadInt64(&echoes)
+			fmt.Println("steady")
+		}
+		_, err := sessions[sent%o.sessions].Write(message)
+		must(err)
+		if ahead := time.Duration(sent)*gap - time.Since(start); ahead > time.Millisecond {
+			time.Sleep(ahead)
+		}
+	}
+	fmt.Printf("ok sessions=%d echoes_per_second=%.0f\n", o.sessions,
+		float64(atomic.LoadInt64(&echoes)-steady)/(o.timeout/2).Seconds())
+}
+
 // --- through files -------------------------------------------------------------------------------
 
 type address struct{}
@@ -443,10 +489,11 @@ func parityVectors() {
 }
 
 func main() {
-	modes := map[string]func(*options){"echo": echo, "client": client, "write": write, "read": read,
+	modes := map[string]func(*options){"echo": echo, "client": client, "many": many,
+		"write": write, "read": read,
 		"vectors": func(*options) { sealedVectors(); parityVectors() }}
 	if len(os.Args) < 2 || modes[os.Args[1]] == nil {
-		fail("which one: echo, client, write, read, vectors?")
+		fail("which one: echo, client, many, write, read, vectors?")
 	}
 	modes[os.Args[1]](parse(os.Args[2:]))
 }
