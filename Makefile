@@ -45,6 +45,7 @@ valgrind: build ## the unit tests under valgrind's memcheck
 
 .PHONY: bench
 bench: ## benchmarks beside other libraries; ONLY=ring runs one of them
+	tools/fetch_ikcp.sh build
 	$(CONFIGURE) -B build
 	cmake --build build -j $(JOBS)
 	tools/bench.sh build $(ONLY)

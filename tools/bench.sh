@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: MIT
 # bench.sh - runs the benchmarks of a build tree; their rows are gathered in BUILD/bench.json.
 #
-#     tools/bench.sh BUILD [ONLY]          ONLY: ring, rudp, ... ; default: all
+#     tools/bench.sh BUILD [ONLY]          ONLY: ring, rudp, kcp, kcp_idle, kcp_go; default: all
+#
+# kcp has the reference implementation beside it if tools/fetch_ikcp.sh BUILD was run before BUILD was
+# configured, as make bench does.
 set -euo pipefail
 
 build=${1:?build tree}
@@ -14,7 +17,7 @@ for program in "$build"/bench/bench_*; do
     name=${program##*/bench_}
     [[ -n $only && $only != "$name" ]] || programs+=("$program")
 done
-if [ ${#programs[@]} -eq 0 ]; then
+if [ ${#programs[@]} -eq 0 ] && [ "$only" != kcp_go ]; then
     echo "bench: there is no benchmark ${only:+called $only }in $build/bench" >&2
     exit 2
 fi
@@ -25,4 +28,8 @@ for program in "${programs[@]}"; do
     echo "== ${program##*/}"
     "$program" --json "$build/bench.json"
 done
+if [ -z "$only" ] || [ "$only" = kcp_go ]; then
+    echo "== kcp-go"
+    "${0%/*}/bench_kcp_go.sh" "$build"
+fi
 echo "figures: $build/bench.json"
