@@ -16,9 +16,13 @@ extern "C" {
 /* Writes every datagram, in and out, to path as pcapng (link type raw IP, with IP and UDP headers
  * made up around it) that Wireshark opens. The inner driver is closed with it. WEIR_ERR_OS with
  * *os_error when the file cannot be made, WEIR_ERR_MEMORY; then inner stays the caller's. A full
- * disk later stops the trace, not the traffic. */
+ * disk later stops the trace, not the traffic: weir_trace_flush tells. */
 WEIR_API enum weir_status weir_trace_open(struct weir_driver *inner, const char *path,
                                           struct weir_driver **driver, int *os_error);
+
+/* Writes out what is buffered. 0, or the errno value that ended the trace: what was written before
+ * is there. 0 for any other driver. */
+WEIR_API int weir_trace_flush(struct weir_driver *driver);
 
 /* Applies out to what is sent and in to what is received. Payloads that wait are copied, at most
  * bytes_max (0: 16 MiB); beyond it they are dropped. The inner driver is closed with it. Packets

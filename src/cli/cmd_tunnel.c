@@ -36,7 +36,8 @@ enum {
     KCPTUN_STREAM_BYTES = 2 << 20,
     NATIVE_SESSION_BYTES = 16 << 20,
     NATIVE_STREAM_BYTES = 1 << 20,
-    RUDP_QUEUE_BYTES = 2 << 20,
+    RUDP_QUEUE_BYTES = 2 << 20,  /* of a session */
+    RUDP_SEND_BYTES = 256 << 20, /* of all, so that 64 may stall beside the rest */
     /* KCP's time to wait at a paused peer is not silence: NOP and WASK go on. */
     PATH_BYTES = 280
 };
@@ -338,6 +339,7 @@ static bool set_rudp(const struct options *options, struct cli_tunnel_options *t
     rudp->connections_max = tunnel->is_client ? 1 : SESSIONS_MAX;
     rudp->channels_max = 1;
     rudp->send_queue_bytes = RUDP_QUEUE_BYTES;
+    rudp->send_bytes = RUDP_SEND_BYTES;
     rudp->cc = options->cc;
     rudp->connect_timeout = weir_min_u64(10 * WEIR_SEC, options->timeout);
     rudp->idle_timeout = rudp->dead_timeout = options->timeout;

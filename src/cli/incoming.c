@@ -68,6 +68,11 @@ void cli_incoming_fail(struct cli_incoming *in, enum cli_transfer_code code, uin
     release(in);
 }
 
+enum cli_transfer_code cli_incoming_write_code(int error)
+{
+    return error == ENOSPC || error == EDQUOT ? CLI_TRANSFER_CODE_SPACE : CLI_TRANSFER_CODE_STORAGE;
+}
+
 void cli_incoming_open(struct cli_incoming *in, struct cli_incoming_set *set, struct cli_conn *conn,
                        weir_nsec now)
 {
@@ -216,7 +221,7 @@ static void on_file(struct cli_incoming *in, const struct cli_transfer_message *
                           "'%s' is being received in another transfer",
                           cli_manifest_path(&in->manifest, index));
     } else if (result < 0) {
-        cli_incoming_fail(in, CLI_TRANSFER_CODE_STORAGE, index, "cannot write '%s.part': %s",
+        cli_incoming_fail(in, cli_incoming_write_code(-result), index, "cannot write '%s.part': %s",
                           cli_manifest_path(&in->manifest, index), cli_text_errno(-result));
     }
 }
@@ -247,7 +252,8 @@ static void on_data(struct cli_incoming *in, const struct cli_transfer_message *
     }
     int result = write_all(in->fd, bytes, in->offset);
     if (result < 0) {
-        cli_incoming_fail(in, CLI_TRANSFER_CODE_STORAGE, in->current, "cannot write '%s.part': %s",
+        cli_incoming_fail(in, cli_incoming_write_code(-result), in->current,
+                          "cannot write '%s.part': %s",
                           cli_manifest_path(&in->manifest, in->current), cli_text_errno(-result));
         return;
     }
@@ -282,7 +288,7 @@ static void on_file_end(struct cli_incoming *in, const struct cli_transfer_messa
     }
     in->fd = -1;
     if (result < 0) {
-        cli_incoming_fail(in, CLI_TRANSFER_CODE_STORAGE, in->current,
+        cli_incoming_fail(in, cli_incoming_write_code(-result), in->current,
                           "cannot put '%s' in place: %s", path, cli_text_errno(-result));
         return;
     }
@@ -307,7 +313,7 @@ static void on_finish(struct cli_incoming *in, const struct cli_transfer_message
         }
         int result = cli_inbox_finish_directory(in->set->root_fd, path, &in->manifest.entries[i]);
         if (result < 0) {
-            cli_incoming_fail(in, CLI_TRANSFER_CODE_STORAGE, i,
+            cli_incoming_fail(in, cli_incoming_write_code(-result), i,
                               "cannot set mode and time of '%s': %s", path,
                               cli_text_errno(-result));
             return;

@@ -93,6 +93,8 @@ bool cli_incoming_step(struct cli_incoming *in, weir_nsec now);
  * CLI_TRANSFER_NO_INDEX. */
 void cli_incoming_fail(struct cli_incoming *in, enum cli_transfer_code code, uint32_t index,
                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The code for an errno value that kept the receiver from writing. */
+enum cli_transfer_code cli_incoming_write_code(int error);
 /* The connection is gone: prints what came of it and frees the slot. Returns true when the
  * transfer was complete. */
 bool cli_incoming_close(struct cli_incoming *in, const struct cli_event *event, weir_nsec now);

@@ -57,7 +57,7 @@ static bool open_part(struct cli_incoming *in, const char *path, const struct st
         return false;
     }
     if (fd < 0) {
-        cli_incoming_fail(in, CLI_TRANSFER_CODE_STORAGE, in->cursor, "cannot open '%s.part': %s",
+        cli_incoming_fail(in, cli_incoming_write_code(-fd), in->cursor, "cannot open '%s.part': %s",
                           path, cli_text_errno(-fd));
         return false;
     }
@@ -168,7 +168,7 @@ static bool prepare_entry(struct cli_incoming *in, weir_nsec now)
     const char *path = cli_manifest_path(&in->manifest, in->cursor);
     int result = cli_inbox_make_directory(in->set->root_fd, path);
     if (result < 0) {
-        cli_incoming_fail(in, CLI_TRANSFER_CODE_STORAGE, in->cursor,
+        cli_incoming_fail(in, cli_incoming_write_code(-result), in->cursor,
                           "cannot make the directory '%s': %s", path, cli_text_errno(-result));
         return false;
     }

@@ -2,13 +2,13 @@
 /*
  * link.c - what the transports' links share: driver, slide, loop, times and texts.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "cli/kcp_options.h"
 #include "cli/link.h"
+#include "cli/udp.h"
 
 static const struct cli_link_ops *const transports[] = {&cli_link_rudp, &cli_link_kcp};
 
@@ -16,40 +16,6 @@ enum {
     TRANSPORTS = sizeof(transports) / sizeof(transports[0]),
     RUDP_MTU_BYTES_MIN = 1200
 };
-
-static bool open_driver(struct cli_link *link, const struct cli_link_options *options)
-{
-    struct weir_udp_config config;
-    struct weir_udp_notice notice;
-    char text[240];
-    int error = 0;
-    weir_udp_config_default(&config);
-    config.bind = options->bind;
-    enum weir_status status = weir_udp_open(&config, &link->driver, &notice, &error);
-    if (status != WEIR_OK) {
-        char addr[WEIR_ADDR_TEXT_BYTES];
-        weir_addr_format(&options->bind, addr);
-        cli_fail(CLI_FAILED, "cannot open %s: %s%s", addr,
-                 error != 0 ? cli_text_errno(error) : weir_status_text(status),
-                 error == EADDRINUSE ? "; stop the program there or choose another port" : "");
-        return false;
-    }
-    weir_udp_notice_text(&notice, &config, text);
-    if (text[0] != 0) {
-        cli_warn("%s", text);
-    }
-    if (options->trace_path == NULL) {
-        return true;
-    }
-    struct weir_driver *traced = NULL;
-    if (weir_trace_open(link->driver, options->trace_path, &traced, &error) != WEIR_OK) {
-        cli_fail(CLI_FAILED, "cannot write the trace '%s': %s", options->trace_path,
-                 cli_text_errno(error));
-        return false;
-    }
-    link->driver = traced;
-    return true;
-}
 
 static bool open_slide(struct cli_link *link, const struct cli_link_options *options)
 {
@@ -85,8 +51,8 @@ bool cli_link_open(struct cli_link *link, const struct cli_link_options *options
         }
     }
     WEIR_ASSERT(link->ops != NULL);
-    if (!open_driver(link, options)) {
-        cli_link_close(link);
+    link->driver = cli_udp_open(&options->bind, options->trace_path, false);
+    if (link->driver == NULL) {
         return false;
     }
     if (!open_slide(link, options) || !open_loop(link) || !link->ops->open(link, options)) {
@@ -112,7 +78,7 @@ void cli_link_close(struct cli_link *link)
         weir_mem_unmap(link->slide_mem, link->slide_mem_bytes);
     }
     if (link->driver != NULL) {
-        link->driver->ops->close(link->driver);
+        cli_udp_close(link->driver);
     }
     memset(link, 0, sizeof(*link));
 }

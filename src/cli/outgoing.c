@@ -154,7 +154,7 @@ static void on_failed(struct cli_outgoing *out, const struct cli_transfer_messag
 {
     char text[CLI_TRANSFER_TEXT_BYTES_MAX + 1];
     cli_transfer_printable(message->failed.text, text, sizeof(text));
-    bool is_resumable = message->failed.code == CLI_TRANSFER_CODE_STORAGE ||
+    bool is_resumable = message->failed.code == CLI_TRANSFER_CODE_SPACE ||
                         message->failed.code == CLI_TRANSFER_CODE_STOPPED;
     cli_fail(CLI_FAILED, "the receiver says: %s%s", text,
              is_resumable ? "; the same command will resume later" : "");

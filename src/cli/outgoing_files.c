@@ -197,6 +197,20 @@ static void add_to_list(struct cli_outgoing *out)
     sha256_update(&out->list_hash, 1, (const uint8_t *)"\n");
 }
 
+/* A file that became shorter has failed the transfer; one that grew, or was written to, arrives as
+ * it was read. */
+static void warn_if_changed(const struct cli_outgoing *out)
+{
+    const struct cli_entry *entry = &out->walk->manifest.entries[out->next];
+    struct stat stat;
+    if (fstat(out->fd, &stat) == 0 &&
+        ((uint64_t)stat.st_size != entry->size || stat.st_mtim.tv_sec != entry->mtime ||
+         stat.st_mtim.tv_nsec != (long)entry->mtime_ns)) {
+        cli_warn("'%s' changed while it was sent; send it again for what is new",
+                 cli_manifest_path(&out->walk->manifest, out->next));
+    }
+}
+
 static bool end_file(struct cli_outgoing *out)
 {
     struct sha256_ctx copy = out->hash; /* the digest call resets it; the queue may be full */
@@ -208,6 +222,7 @@ static bool end_file(struct cli_outgoing *out)
     }
     memcpy(out->digest, end.file_end.hash, sizeof(out->digest));
     add_to_list(out);
+    warn_if_changed(out);
     close(out->fd);
     out->fd = -1;
     out->is_file_open = out->is_file_announced = false;

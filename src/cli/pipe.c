@@ -4,13 +4,11 @@
  *
  * Spec: docs/file-transfer.md, "weir pipe": a hello, then messages of bytes; an empty one is the
  * end of that direction.
- *
- *   stdin --> inbox ---------> peer        not read while the queue is full
- *   stdout <-- outbox <-------- peer       paused while the outbox is long
  */
+#include "cli/pipe.h"
+
 #include <argp.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,20 +18,8 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "cli/kcp_options.h"
-#include "cli/link.h"
 
 enum {
-    READ_BYTES = 64 << 10, /* one message */
-    READS_PER_ROUND = 8,
-    MESSAGE_BYTES_MAX = 128 << 10,
-    WINDOW_BYTES = 4 << 20,
-    PAUSE_BYTES = 1 << 20, /* waiting for stdout: no more window for the peer */
-    RESUME_BYTES = 256 << 10,
-    /* What the peer may still send when it is paused, and one message that was half sent. */
-    OUTBOX_BYTES = PAUSE_BYTES + WINDOW_BYTES + MESSAGE_BYTES_MAX,
-    /* A write of so much does not block when poll says that a pipe or terminal has room. */
-    WRITE_BYTES = 4096,
     HELLO_BYTES = 10,
     KEY_RAW = 0x100,
     VERSION = 1
@@ -45,43 +31,6 @@ static const weir_nsec raw_tick = 50 * WEIR_MSEC;
 
 static const uint8_t magic[8] = {'w', 'e', 'i', 'r', 'p', 'i', 'p', 'e'};
 static const struct weir_rudp_send delivery = {.guarantee = WEIR_RUDP_DELIVERY};
-/* One message on a channel of its own says that all of the peer's bytes have been written. */
-static const struct weir_rudp_send written_channel = {.guarantee = WEIR_RUDP_DELIVERY,
-                                                      .channel = 1};
-
-struct options {
-    const char *url;
-    const char *trace;
-    weir_nsec timeout;
-    enum weir_cc_kind cc;
-    struct cli_kcp_options kcp;
-    bool is_listening, is_raw, is_cc_given;
-};
-
-struct pipe {
-    struct options options;
-    struct cli_link link;
-    struct cli_conn *conn; /* NULL before REQUEST and after CLOSED */
-    bool is_opened, is_peer_known;
-    bool is_in_ended;      /* stdin has ended */
-    bool is_in_done;       /* its end is queued */
-    bool is_full;          /* until WRITABLE */
-    bool is_out_done;      /* the peer's end has come */
-    bool is_stdout_shut;   /* all is written, and that the peer's direction ended is passed on */
-    bool is_written_told;  /* the peer was told so */
-    bool is_written_there; /* the peer has told us so */
-    bool is_paused, is_closing, is_over;
-    bool is_stdout_plain;        /* a regular file: writing never waits for a reader */
-    bool is_anything_sent;       /* of stdin */
-    bool is_heard, is_all_acked; /* raw: the peer at all; what was sent */
-    weir_nsec heard_at;          /* raw: the peer's last bytes */
-    int result;
-    uint8_t inbox[READ_BYTES]; /* read from stdin, not yet taken by the queue */
-    size_t inbox_first, inbox_used;
-    size_t read_bytes, piece_bytes;
-    uint8_t *outbox; /* ring of OUTBOX_BYTES */
-    size_t outbox_first, outbox_used;
-};
 
 static const char doc[] =
     "Connect standard input and output to a peer, each way in order and without loss."
@@ -110,7 +59,7 @@ static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-    struct options *options = state->input;
+    struct cli_pipe_options *options = state->input;
     switch (key) {
     case 'l':
         options->is_listening = true;
@@ -150,166 +99,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
 }
 
-/* Prints nothing itself: the caller has said why. */
-static void give_up(struct pipe *pipe, const char *reason)
-{
-    pipe->is_over = true;
-    pipe->result = CLI_FAILED;
-    if (pipe->conn != NULL) {
-        cli_link_abort(&pipe->link, pipe->conn, 1, reason);
-        pipe->conn = NULL;
-    }
-}
-
-/* --- standard input --------------------------------------------------------------------------- */
-
-/* Queues what is in the inbox. A window that is too small for all of it takes less. */
-static void ship(struct pipe *pipe)
-{
-    enum weir_status status = WEIR_OK;
-    while (status == WEIR_OK && pipe->inbox_used > 0) {
-        size_t left = pipe->inbox_used;
-        size_t length = left < pipe->piece_bytes ? left : pipe->piece_bytes;
-        const uint8_t *from = pipe->inbox + pipe->inbox_first;
-        status = cli_link_send(&pipe->link, pipe->conn, &delivery, from, length);
-        if (status == WEIR_OK) {
-            pipe->inbox_first += length;
-            pipe->inbox_used -= length;
-            pipe->is_anything_sent = true;
-        } else if (status == WEIR_ERR_TOO_LARGE && pipe->piece_bytes > 1) {
-            pipe->piece_bytes /= 2;
-            status = WEIR_OK;
-        }
-    }
-    pipe->is_full = status == WEIR_ERR_FULL;
-}
-
-/* Only then may the peer end with 0: an acknowledgment says that weir has it, not our reader. */
-static void tell_written(struct pipe *pipe)
-{
-    enum weir_status status = cli_link_send(&pipe->link, pipe->conn, &written_channel, "", 0);
-    pipe->is_written_told = status == WEIR_OK;
-}
-
-/* The end of stdin is a message of no bytes; a bare stream has no sign for it. */
-static void ship_end(struct pipe *pipe)
-{
-    enum weir_status status =
-        pipe->options.is_raw ? WEIR_OK : cli_link_send(&pipe->link, pipe->conn, &delivery, "", 0);
-    pipe->is_in_done = status == WEIR_OK;
-    pipe->is_full = status == WEIR_ERR_FULL;
-}
-
-/* Reads once. False when that is all for now. */
-static bool read_stdin(struct pipe *pipe)
-{
-    ssize_t got = read(STDIN_FILENO, pipe->inbox, pipe->read_bytes);
-    int error = errno;
-    if (got > 0) {
-        pipe->inbox_first = 0;
-        pipe->inbox_used = (size_t)got;
-        ship(pipe);
-        return pipe->inbox_used == 0;
-    }
-    if (got == 0) {
-        pipe->is_in_ended = true;
-        ship_end(pipe);
-    } else if (error != EAGAIN && error != EINTR) {
-        cli_fail(CLI_FAILED, "cannot read standard input: %s", cli_text_errno(error));
-        give_up(pipe, "its input failed");
-    }
-    return false;
-}
-
-static bool wants_input(const struct pipe *pipe)
-{
-    return pipe->conn != NULL && pipe->is_opened && !pipe->is_in_ended && !pipe->is_full &&
-           !pipe->is_closing;
-}
-
-static void pump_input(struct pipe *pipe)
-{
-    struct pollfd wait = {.fd = STDIN_FILENO, .events = POLLIN};
-    for (uint32_t i = 0; i < READS_PER_ROUND && pipe->inbox_used == 0 && !pipe->is_over; i++) {
-        if (!read_stdin(pipe) || poll(&wait, 1, 0) <= 0) {
-            return;
-        }
-    }
-}
-
-/* --- standard output -------------------------------------------------------------------------- */
-
-/* Writes what standard output takes without waiting. */
-static void pump_output(struct pipe *pipe)
-{
-    struct pollfd wait = {.fd = STDOUT_FILENO, .events = POLLOUT};
-    while (pipe->outbox_used > 0) {
-        size_t length = OUTBOX_BYTES - pipe->outbox_first;
-        length = length < pipe->outbox_used ? length : pipe->outbox_used;
-        if (!pipe->is_stdout_plain) {
-            if (poll(&wait, 1, 0) <= 0) {
-                break;
-            }
-            length = length < WRITE_BYTES ? length : WRITE_BYTES;
-        }
-        ssize_t written = write(STDOUT_FILENO, pipe->outbox + pipe->outbox_first, length);
-        if (written < 0 && (errno == EAGAIN || errno == EINTR)) {
-            break;
-        }
-        if (written <= 0) {
-            cli_fail(CLI_FAILED, "cannot write standard output: %s", cli_text_errno(errno));
-            give_up(pipe, "its output failed");
-            return;
-        }
-        pipe->outbox_first = (pipe->outbox_first + (size_t)written) % OUTBOX_BYTES;
-        pipe->outbox_used -= (size_t)written;
-    }
-}
-
-/* Passes the peer's end on to whoever reads our standard output. The descriptor stays taken, so
- * that nothing else gets its number. */
-static void shut_output(struct pipe *pipe)
-{
-    pipe->is_stdout_shut = true;
-    if (close(STDOUT_FILENO) != 0) {
-        cli_fail(CLI_FAILED, "cannot write standard output: %s", cli_text_errno(errno));
-        give_up(pipe, "its output failed");
-    }
-    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (null >= 0 && null != STDOUT_FILENO) {
-        (void)dup2(null, STDOUT_FILENO);
-        close(null);
-    }
-}
-
-static void put_outbox(struct pipe *pipe, struct weir_span data)
-{
-    if (data.length > OUTBOX_BYTES - pipe->outbox_used) {
-        cli_fail(CLI_FAILED, "the peer sends more than it was allowed to");
-        give_up(pipe, "more than allowed");
-        return;
-    }
-    size_t start = (pipe->outbox_first + pipe->outbox_used) % OUTBOX_BYTES;
-    size_t front = OUTBOX_BYTES - start;
-    front = front < data.length ? front : data.length;
-    memcpy(pipe->outbox + start, data.data, front);
-    memcpy(pipe->outbox, data.data + front, data.length - front);
-    pipe->outbox_used += data.length;
-}
-
-/* Back-pressure: a reader that is slow slows the peer down. */
-static void set_pause(struct pipe *pipe)
-{
-    bool is_paused = pipe->outbox_used > (pipe->is_paused ? RESUME_BYTES : PAUSE_BYTES);
-    if (pipe->conn != NULL && is_paused != pipe->is_paused) {
-        cli_link_pause(&pipe->link, pipe->conn, is_paused);
-        pipe->is_paused = is_paused;
-    }
-}
-
 /* --- events ----------------------------------------------------------------------------------- */
 
-static void say_hello(struct pipe *pipe)
+static void say_hello(struct cli_pipe *pipe)
 {
     uint8_t hello[HELLO_BYTES];
     memcpy(hello, magic, sizeof(magic));
@@ -320,58 +112,58 @@ static void say_hello(struct pipe *pipe)
     }
     if (cli_link_send(&pipe->link, pipe->conn, &delivery, hello, sizeof(hello)) != WEIR_OK) {
         cli_fail(CLI_FAILED, "the connection cannot be used");
-        give_up(pipe, "");
+        cli_pipe_give_up(pipe, "");
     }
 }
 
-static void on_hello(struct pipe *pipe, struct weir_span data)
+static void on_hello(struct cli_pipe *pipe, struct weir_span data)
 {
     if (data.length < HELLO_BYTES || memcmp(data.data, magic, sizeof(magic)) != 0) {
         cli_fail(CLI_FAILED, "the peer is not weir pipe");
-        give_up(pipe, "this end is weir pipe");
+        cli_pipe_give_up(pipe, "this end is weir pipe");
         return;
     }
     uint16_t version = weir_load16(data.data + sizeof(magic));
     if (version != VERSION) {
         cli_fail(CLI_FAILED, "the peer speaks version %u of weir pipe, this program %d", version,
                  VERSION);
-        give_up(pipe, "another version of weir pipe");
+        cli_pipe_give_up(pipe, "another version of weir pipe");
         return;
     }
     pipe->is_peer_known = true;
 }
 
-static void on_message(struct pipe *pipe, struct weir_span data, uint8_t channel)
+static void on_message(struct cli_pipe *pipe, struct weir_span data, uint8_t channel)
 {
     if (pipe->options.is_raw) {
         pipe->is_heard = true;
         pipe->heard_at = weir_loop_now(pipe->link.loop);
-        put_outbox(pipe, data);
-        set_pause(pipe);
-    } else if (channel == written_channel.channel) {
+        cli_pipe_put(pipe, data);
+        cli_pipe_set_pause(pipe);
+    } else if (channel == CLI_PIPE_SIDE_CHANNEL) {
         pipe->is_written_there = true;
     } else if (!pipe->is_peer_known) {
         on_hello(pipe, data);
     } else if (data.length == 0) {
         pipe->is_out_done = true;
     } else if (!pipe->is_out_done) {
-        put_outbox(pipe, data);
-        set_pause(pipe); /* before more window is granted for what is not written yet */
+        cli_pipe_put(pipe, data);
+        cli_pipe_set_pause(pipe); /* before more window is granted for what is not written yet */
     }
 }
 
-static void on_writable(struct pipe *pipe)
+static void on_writable(struct cli_pipe *pipe)
 {
     pipe->is_full = false;
     if (pipe->inbox_used > 0) {
-        ship(pipe);
+        cli_pipe_ship(pipe);
     }
     if (!pipe->is_full && pipe->is_in_ended && !pipe->is_in_done) {
-        ship_end(pipe);
+        cli_pipe_ship_end(pipe);
     }
 }
 
-static void on_request(struct pipe *pipe, struct cli_conn *conn)
+static void on_request(struct cli_pipe *pipe, struct cli_conn *conn)
 {
     if (pipe->conn != NULL || pipe->is_opened) {
         cli_link_refuse(&pipe->link, conn, 1, "it has its one peer already");
@@ -382,7 +174,7 @@ static void on_request(struct pipe *pipe, struct cli_conn *conn)
 }
 
 /* What helps when nobody answered at all. */
-static const char *hint_of(const struct pipe *pipe, const struct cli_event *event)
+static const char *hint_of(const struct cli_pipe *pipe, const struct cli_event *event)
 {
     bool is_unheard = event->closed.cause == CLI_CAUSE_TIMEOUT && !pipe->is_opened;
     return is_unheard && pipe->link.hint[0] != 0 ? "; is it running there, with the same --crypt "
@@ -392,7 +184,7 @@ static const char *hint_of(const struct pipe *pipe, const struct cli_event *even
 
 /* A bare stream ends with silence: an end that has nothing left to send takes it for the peer's
  * end. */
-static void on_raw_closed(struct pipe *pipe, const struct cli_event *event)
+static void on_raw_closed(struct cli_pipe *pipe, const struct cli_event *event)
 {
     char text[CLI_CLOSED_TEXT_BYTES];
     bool is_silence = event->closed.cause == CLI_CAUSE_TIMEOUT && pipe->is_heard &&
@@ -403,7 +195,7 @@ static void on_raw_closed(struct pipe *pipe, const struct cli_event *event)
     }
 }
 
-static void on_closed(struct pipe *pipe, const struct cli_event *event)
+static void on_closed(struct cli_pipe *pipe, const struct cli_event *event)
 {
     char text[CLI_CLOSED_TEXT_BYTES];
     pipe->conn = NULL;
@@ -420,7 +212,7 @@ static void on_closed(struct pipe *pipe, const struct cli_event *event)
 
 static void on_events(void *user, weir_nsec now)
 {
-    struct pipe *pipe = user;
+    struct cli_pipe *pipe = user;
     struct cli_event event;
     (void)now;
     while (cli_link_event(&pipe->link, &event) == WEIR_OK) {
@@ -454,7 +246,7 @@ static void on_events(void *user, weir_nsec now)
 /* --- run -------------------------------------------------------------------------------------- */
 
 /* Waits until something can be done and does what concerns stdin and stdout. */
-static void wait_and_pump(struct pipe *pipe)
+static void wait_and_pump(struct cli_pipe *pipe)
 {
     struct weir_loop *loop = pipe->link.loop;
     weir_nsec next = weir_loop_next_timeout(loop);
@@ -468,21 +260,21 @@ static void wait_and_pump(struct pipe *pipe)
     struct pollfd fds[3] = {
         {.fd = weir_loop_fd(loop),
          .events = (short)(weir_loop_is_blocked(loop) ? POLLIN | POLLOUT : POLLIN)},
-        {.fd = wants_input(pipe) ? STDIN_FILENO : -1, .events = POLLIN},
+        {.fd = cli_pipe_wants_input(pipe) ? STDIN_FILENO : -1, .events = POLLIN},
         {.fd = pipe->outbox_used > 0 ? STDOUT_FILENO : -1, .events = POLLOUT}};
     if (ppoll(fds, 3, &timeout, NULL) <= 0) {
         return;
     }
     if (fds[1].revents != 0) {
-        pump_input(pipe);
+        cli_pipe_pump_input(pipe);
     }
     if (fds[2].revents != 0) {
-        pump_output(pipe);
+        cli_pipe_pump_output(pipe);
     }
 }
 
 /* A bare stream: what finish_if_done is for messages. */
-static void finish_raw(struct pipe *pipe)
+static void finish_raw(struct cli_pipe *pipe)
 {
     struct cli_conn_stats stats;
     if (pipe->conn == NULL) {
@@ -505,7 +297,7 @@ static void finish_raw(struct pipe *pipe)
 }
 
 /* Ends the connection once both directions have ended, and the program once that is through. */
-static void finish_if_done(struct pipe *pipe)
+static void finish_if_done(struct cli_pipe *pipe)
 {
     if (pipe->outbox_used > 0 || pipe->is_over) {
         return;
@@ -515,14 +307,14 @@ static void finish_if_done(struct pipe *pipe)
         return;
     }
     if (pipe->is_out_done && !pipe->is_stdout_shut) {
-        shut_output(pipe);
+        cli_pipe_shut_output(pipe);
     }
     if (pipe->is_over || pipe->conn == NULL) {
         pipe->is_over |= pipe->is_closing;
         return;
     }
     if (pipe->is_stdout_shut && !pipe->is_written_told) {
-        tell_written(pipe);
+        cli_pipe_tell_written(pipe);
     }
     if (pipe->is_in_done && pipe->is_written_told && pipe->is_written_there && !pipe->is_closing) {
         pipe->is_closing = true;
@@ -530,17 +322,17 @@ static void finish_if_done(struct pipe *pipe)
     }
 }
 
-static int run(struct pipe *pipe)
+static int run(struct cli_pipe *pipe)
 {
     enum weir_status status = weir_loop_flush(pipe->link.loop);
     while (status == WEIR_OK && !pipe->is_over) {
         wait_and_pump(pipe);
         status = weir_loop_run_once(pipe->link.loop, 0);
-        pump_output(pipe);
-        set_pause(pipe);
+        cli_pipe_pump_output(pipe);
+        cli_pipe_set_pause(pipe);
         finish_if_done(pipe);
         if (cli_is_stopping && !pipe->is_over) {
-            give_up(pipe, "stopped by its user");
+            cli_pipe_give_up(pipe, "stopped by its user");
         }
         if (status == WEIR_OK) {
             status = weir_loop_flush(pipe->link.loop);
@@ -553,9 +345,9 @@ static int run(struct pipe *pipe)
     return pipe->result;
 }
 
-static bool open_link(struct pipe *pipe, const struct cli_url *url)
+static bool open_link(struct cli_pipe *pipe, const struct cli_url *url)
 {
-    const struct options *options = &pipe->options;
+    const struct cli_pipe_options *options = &pipe->options;
     struct cli_link_options link;
     struct stat stat;
     cli_link_options_default(&link);
@@ -567,14 +359,14 @@ static bool open_link(struct pipe *pipe, const struct cli_url *url)
     link.connections_max = options->is_listening ? 8 : 1; /* strangers to refuse */
     link.awake_max = link.connections_max;
     link.channels_max = 2;
-    link.message_bytes_max = MESSAGE_BYTES_MAX;
-    link.receive_window_bytes = WINDOW_BYTES;
+    link.message_bytes_max = CLI_PIPE_MESSAGE_BYTES_MAX;
+    link.receive_window_bytes = CLI_PIPE_WINDOW_BYTES;
     link.cc = options->cc;
     link.is_cc_given = options->is_cc_given;
     link.kcp = &options->kcp;
     cli_link_set_timeout(&link, options->timeout);
     pipe->is_stdout_plain = fstat(STDOUT_FILENO, &stat) == 0 && S_ISREG(stat.st_mode);
-    pipe->outbox = malloc(OUTBOX_BYTES);
+    pipe->outbox = malloc(CLI_PIPE_OUTBOX_BYTES);
     if (pipe->outbox == NULL) {
         cli_fail(CLI_FAILED, "out of memory");
         return false;
@@ -583,19 +375,19 @@ static bool open_link(struct pipe *pipe, const struct cli_url *url)
         return false;
     }
     size_t most = pipe->link.message_bytes_max;
-    pipe->read_bytes = pipe->piece_bytes = most < READ_BYTES ? most : READ_BYTES;
+    pipe->read_bytes = pipe->piece_bytes = most < CLI_PIPE_READ_BYTES ? most : CLI_PIPE_READ_BYTES;
     return true;
 }
 
 /* Says where it listens: with port 0 nobody else knows. */
-static void say_address(const struct pipe *pipe)
+static void say_address(const struct cli_pipe *pipe)
 {
     char addr[WEIR_ADDR_TEXT_BYTES];
     weir_addr_format(&pipe->link.driver->local, addr);
     (void)fprintf(stderr, "listening on %s://%s\n", pipe->link.ops->scheme, addr);
 }
 
-static bool is_raw_possible(const struct pipe *pipe, const struct cli_url *url)
+static bool is_raw_possible(const struct cli_pipe *pipe, const struct cli_url *url)
 {
     if (pipe->options.is_raw && strcmp(url->scheme, "kcp") != 0) {
         cli_fail(CLI_USAGE, "--raw is for kcp:// alone, the URL is of %s://", url->scheme);
@@ -606,7 +398,7 @@ static bool is_raw_possible(const struct pipe *pipe, const struct cli_url *url)
 
 int cli_pipe(int argc, char **argv)
 {
-    static struct pipe pipe;
+    static struct cli_pipe pipe;
     static const struct argp argp = {option_list, parse_option, "URL", doc, children, NULL, NULL};
     struct cli_url url;
     pipe.options.timeout = 10 * WEIR_SEC;

@@ -15,6 +15,8 @@ enum {
 
 static const weir_nsec redraw_every = 100 * WEIR_MSEC;
 static const weir_nsec line_every = 5 * WEIR_SEC;
+/* In less time a rate is that of the start, or of the clock. */
+static const weir_nsec rated_after = WEIR_MSEC;
 
 void cli_progress_start(struct cli_progress *progress, const char *label, uint64_t total_bytes,
                         weir_nsec now)
@@ -103,9 +105,10 @@ void cli_progress_finish(struct cli_progress *progress, uint64_t done_bytes, wei
         return;
     }
     weir_nsec elapsed = now > progress->started ? now - progress->started : 0;
-    (void)fprintf(stderr, "%s%s %s in %s, %s\n", progress->is_terminal ? "\r\033[K" : "",
+    bool is_rated = elapsed >= rated_after && done_bytes > progress->base_bytes;
+    cli_text_rate(rate_of(progress, done_bytes, now), rate);
+    (void)fprintf(stderr, "%s%s %s in %s%s%s\n", progress->is_terminal ? "\r\033[K" : "",
                   progress->label, cli_text_bytes(done_bytes, done),
-                  cli_text_duration(elapsed, took),
-                  cli_text_rate(rate_of(progress, done_bytes, now), rate));
+                  cli_text_duration(elapsed, took), is_rated ? ", " : "", is_rated ? rate : "");
     (void)fflush(stderr);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/udp.h"
 
 enum {
     PACKETS_MAX = 64, /* one receive */
@@ -75,7 +76,7 @@ static bool open_host(struct cli_sim_run *run, struct cli_sim_host *host, uint8_
 static void close_host(struct cli_sim_run *run, struct cli_sim_host *host)
 {
     if (host->is_traced) {
-        host->driver->ops->close(host->driver);
+        cli_udp_close(host->driver);
     }
     if (host->endpoint != NULL && run->engine->fini != NULL) {
         run->engine->fini(host);

@@ -470,7 +470,7 @@ static enum weir_status read_header(struct cli_smux *smux, struct weir_span *inp
 static enum weir_status on_update(struct cli_smux *smux, struct cli_smux_event *event)
 {
     struct cli_smux_stream *stream = smux->target;
-    if (stream == NULL) {
+    if (stream == NULL || stream->is_released) {
         return WEIR_AGAIN;
     }
     uint32_t consumed = load_le32(smux->update);

@@ -71,7 +71,8 @@ enum cli_transfer_code {
     CLI_TRANSFER_CODE_SOURCE,      /* could not be read here, or changed meanwhile */
     CLI_TRANSFER_CODE_CHECKSUM,    /* the bytes that arrived are not those that were sent */
     CLI_TRANSFER_CODE_BUSY,        /* another transfer writes the same file */
-    CLI_TRANSFER_CODE_STOPPED      /* interrupted by its user */
+    CLI_TRANSFER_CODE_STOPPED,     /* interrupted by its user */
+    CLI_TRANSFER_CODE_SPACE        /* as STORAGE, for lack of room: later there may be more */
 };
 
 enum {

@@ -4,46 +4,13 @@
  */
 #include "cli/tunnel_carrier.h"
 
-#include <errno.h>
-
 #include "cli/cli.h"
+#include "cli/udp.h"
 
 enum {
     /* What waits for order or for a pause while datagrams keep coming. */
     SECONDARY_BYTES = 32 << 20
 };
-
-static bool open_driver(struct cli_carrier *carrier, const struct cli_carrier_config *config)
-{
-    struct weir_udp_config udp;
-    struct weir_udp_notice notice;
-    char addr[WEIR_ADDR_TEXT_BYTES];
-    char text[240];
-    int error = 0;
-    weir_udp_config_default(&udp);
-    udp.bind = config->bind;
-    enum weir_status status = weir_udp_open(&udp, &carrier->driver, &notice, &error);
-    if (status != WEIR_OK) {
-        weir_addr_format(&config->bind, addr);
-        cli_fail(CLI_FAILED, "cannot open %s: %s%s", addr,
-                 error != 0 ? cli_text_errno(error) : weir_status_text(status),
-                 error == EADDRINUSE ? "; stop the program there or choose another port" : "");
-        return false;
-    }
-    weir_udp_notice_text(&notice, &udp, text);
-    if (text[0] != 0 && !config->is_quiet) {
-        cli_warn("%s", text);
-    }
-    struct weir_driver *traced = NULL;
-    if (config->trace_path != NULL &&
-        weir_trace_open(carrier->driver, config->trace_path, &traced, &error) != WEIR_OK) {
-        cli_fail(CLI_FAILED, "cannot write the trace '%s': %s", config->trace_path,
-                 cli_text_errno(error));
-        return false;
-    }
-    carrier->driver = traced != NULL ? traced : carrier->driver;
-    return true;
-}
 
 static bool open_loop(struct cli_carrier *carrier)
 {
@@ -69,7 +36,8 @@ bool cli_carrier_init(struct cli_carrier *carrier, const struct cli_carrier_ops 
     carrier->ops = ops;
     carrier->handlers = config->handlers;
     carrier->user = config->user;
-    if (!open_driver(carrier, config)) {
+    carrier->driver = cli_udp_open(&config->bind, config->trace_path, config->is_quiet);
+    if (carrier->driver == NULL) {
         return false;
     }
     if (!open_loop(carrier)) {
@@ -106,6 +74,6 @@ void cli_carrier_fini(struct cli_carrier *carrier)
         weir_mem_unmap(carrier->slide_mem, carrier->slide_mem_bytes);
     }
     if (carrier->driver != NULL) {
-        carrier->driver->ops->close(carrier->driver);
+        cli_udp_close(carrier->driver);
     }
 }

@@ -13,12 +13,14 @@
 
 enum {
     COPY_BYTES_MAX = 4096,
-    BLOCKS_MAX = 512 /* 20 MiB, of all sessions of a carrier */
+    BLOCKS_MAX = 1024, /* 40 MiB, of all sessions of a carrier; of one at most half */
+    BLOCKS_OWN = 2     /* that a session gets beyond that */
 };
 
 struct block {
     struct weir_parcel parcel;
     struct block *next;
+    struct kcp_conn *owner;
     uint8_t bytes[CLI_CARRIER_ROOM_BYTES];
 };
 
@@ -27,6 +29,7 @@ struct kcp_conn {
     struct weir_link link;    /* of all */
     struct weir_link starved; /* no block was left */
     struct weir_kcp_conn *conn;
+    uint32_t blocks_count;  /* reserved or lent to the engine */
     struct block *reserved; /* handed out, or committed and not taken by the queue yet: */
     size_t waiting_bytes;   /* then so many */
     bool is_finishing;      /* closed once that is out */
@@ -37,7 +40,7 @@ struct kcp_carrier {
     struct weir_kcp *kcp;
     struct weir_list conns, starved;
     struct block *free_blocks;
-    uint32_t blocks_count;
+    uint32_t blocks_count; /* of all sessions */
 };
 
 static struct kcp_carrier *carrier_of(struct cli_carrier *carrier)
@@ -52,24 +55,40 @@ static struct kcp_conn *conn_of(struct cli_carrier_conn *conn)
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
-static struct block *take_block(struct kcp_carrier *carrier)
+/* A session gets no more than what it leaves to the others, and whatever those that stall hold, it
+ * can go on. */
+static bool may_take(const struct kcp_carrier *carrier, const struct kcp_conn *conn)
+{
+    return conn->blocks_count < BLOCKS_OWN ||
+           (uint64_t)conn->blocks_count + carrier->blocks_count < BLOCKS_MAX;
+}
+
+static struct block *take_block(struct kcp_carrier *carrier, struct kcp_conn *owner)
 {
     struct block *block = carrier->free_blocks;
-    if (block != NULL) {
-        carrier->free_blocks = block->next;
-        return block;
-    }
-    if (carrier->blocks_count >= BLOCKS_MAX) {
+    if (!may_take(carrier, owner)) {
         return NULL;
     }
-    block = malloc(sizeof(*block));
-    carrier->blocks_count += block != NULL;
+    if (block != NULL) {
+        carrier->free_blocks = block->next;
+    } else {
+        block = malloc(sizeof(*block));
+        if (block == NULL) {
+            return NULL;
+        }
+    }
+    block->owner = owner;
+    owner->blocks_count++;
+    carrier->blocks_count++;
     return block;
 }
 
 /* The last one back is the first one out: its bytes are still in the cache. */
 static void give_block(struct kcp_carrier *carrier, struct block *block)
 {
+    block->owner->blocks_count--;
+    carrier->blocks_count--;
+    block->owner = NULL;
     block->next = carrier->free_blocks;
     carrier->free_blocks = block;
 }
@@ -126,7 +145,7 @@ static enum weir_status reserve(struct cli_carrier_conn *base, uint8_t **room)
         return WEIR_ERR_CLOSED;
     }
     if (conn->reserved == NULL) {
-        conn->reserved = take_block(carrier);
+        conn->reserved = take_block(carrier, conn);
     }
     if (conn->reserved == NULL) {
         if (!weir_link_is_linked(&conn->starved)) {
@@ -242,16 +261,26 @@ static void on_closed(const struct weir_kcp_event *event)
     free_conn(conn);
 }
 
+static void wake(struct kcp_carrier *carrier, struct kcp_conn *conn)
+{
+    weir_list_remove(&carrier->starved, &conn->starved);
+    if (conn->base.session != NULL) {
+        carrier->base.handlers->on_writable(conn->base.session);
+    }
+}
+
+/* Its owner may go on, for it holds one less, and whoever waits longest. */
 static void on_parcel_done(struct kcp_carrier *carrier, struct weir_parcel *parcel)
 {
-    give_block(carrier, parcel->user);
+    struct block *block = parcel->user;
+    struct kcp_conn *owner = block->owner;
+    give_block(carrier, block);
+    if (weir_link_is_linked(&owner->starved)) {
+        wake(carrier, owner);
+    }
     struct weir_link *link = weir_list_first(&carrier->starved);
     if (link != NULL) {
-        struct kcp_conn *conn = WEIR_CONTAINER(link, struct kcp_conn, starved);
-        weir_list_remove(&carrier->starved, link);
-        if (conn->base.session != NULL) {
-            carrier->base.handlers->on_writable(conn->base.session);
-        }
+        wake(carrier, WEIR_CONTAINER(link, struct kcp_conn, starved));
     }
 }
 

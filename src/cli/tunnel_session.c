@@ -217,6 +217,15 @@ static void on_smux_event(struct cli_tunnel_session *session, const struct cli_s
     }
 }
 
+static void set_pause(struct cli_tunnel_session *session)
+{
+    bool is_paused = cli_smux_is_full(session->smux);
+    if (is_paused != session->is_paused) {
+        session->is_paused = is_paused;
+        session->carrier->carrier->ops->pause(session->conn, is_paused);
+    }
+}
+
 static void on_smux_bytes(struct cli_tunnel_session *session, struct weir_span bytes)
 {
     struct cli_smux_event event;
@@ -229,7 +238,9 @@ static void on_smux_bytes(struct cli_tunnel_session *session, struct weir_span b
     }
     if (status == WEIR_ERR_MALFORMED) {
         cli_tunnel_session_down(session, cli_smux_fault(session->smux));
+        return;
     }
+    set_pause(session); /* now, for the carrier has more of what may unpack to 20 times as much */
 }
 
 static void on_bytes(void *user, struct weir_span bytes)
@@ -335,15 +346,6 @@ static void flush_streams(struct cli_tunnel_session *session)
         struct weir_link *link = weir_list_first(&session->dirty);
         weir_list_remove(&session->dirty, link);
         cli_tunnel_stream_flush(WEIR_CONTAINER(link, struct cli_tunnel_stream, dirty));
-    }
-}
-
-static void set_pause(struct cli_tunnel_session *session)
-{
-    bool is_paused = cli_smux_is_full(session->smux);
-    if (is_paused != session->is_paused) {
-        session->is_paused = is_paused;
-        session->carrier->carrier->ops->pause(session->conn, is_paused);
     }
 }
 

@@ -28,7 +28,7 @@ enum {
 #define DIAL_TIMEOUT (10 * WEIR_SEC)
 /* For the tunnel to come up again. */
 #define WAIT_TIMEOUT (30 * WEIR_SEC)
-/* One side has ended for good: the other gets so long to do so, too. */
+/* One side has ended for good: the other gets so long to do so, too, from its last byte on. */
 #define LINGER_TIMEOUT (30 * WEIR_SEC)
 
 static bool is_kcptun(const struct cli_tunnel_stream *stream)
@@ -295,8 +295,12 @@ enum cli_tunnel_read cli_tunnel_stream_read(struct cli_tunnel_stream *stream, ui
 /* Tells smux and counts. */
 static void on_written(struct cli_tunnel_stream *stream, size_t length)
 {
+    struct cli_tunnel *tunnel = stream->session->tunnel;
     cli_smux_consume(stream->session->smux, stream->smux, length);
-    stream->session->tunnel->bytes_out += length;
+    tunnel->bytes_out += length;
+    if (stream->give_up_at != WEIR_NEVER) {
+        stream->give_up_at = tunnel->now + LINGER_TIMEOUT;
+    }
     cli_tunnel_session_touch(stream->session);
 }
 

@@ -21,10 +21,12 @@ static int open_socket(const struct weir_addr *addr)
     return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
-/* What is read is sent at once: waiting for more (Nagle) would be done twice. */
-static void set_no_delay(int fd)
+/* What is read is sent at once: waiting for more (Nagle) would be done twice. And a TCP peer that
+ * is gone without a word is to be noticed some day, for its descriptor. */
+static void set_options(int fd)
 {
     int on = 1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
@@ -68,7 +70,7 @@ int cli_tcp_accept(int listen_fd)
 {
     int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        set_no_delay(fd);
+        set_options(fd);
     }
     return fd;
 }
@@ -81,7 +83,7 @@ int cli_tcp_dial(const struct weir_addr *addr, bool *is_connecting)
     if (fd < 0) {
         return -1;
     }
-    set_no_delay(fd);
+    set_options(fd);
     int result = connect(fd, &name.any, length);
     *is_connecting = result != 0 && errno == EINPROGRESS;
     if (result != 0 && !*is_connecting) {

@@ -65,6 +65,11 @@ static bool on_visit(struct cli_walk *walk, const FTSENT *visit, size_t skip)
         return add_entry(walk, visit, visit->fts_path + skip);
     case FTS_SL:
     case FTS_SLNONE:
+        if (visit->fts_level == FTS_ROOTLEVEL) { /* named, so followed: it leads nowhere */
+            cli_fail(CLI_FAILED, "cannot read '%s': %s", visit->fts_path,
+                     cli_text_errno(visit->fts_errno != 0 ? visit->fts_errno : ENOENT));
+            return false;
+        }
         cli_warn("'%s' is a symbolic link and was left out", visit->fts_path);
         return true;
     case FTS_DEFAULT:

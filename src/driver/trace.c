@@ -55,6 +55,7 @@ struct trace {
     struct weir_driver driver; /* first: the driver's address is this struct's */
     struct weir_driver *inner;
     FILE *file;             /* NULL once writing has failed */
+    int error;              /* then errno */
     weir_nsec epoch_offset; /* added to the loop's clock to make time since 1970 */
     weir_nsec flushed;
     uint16_t ip4_id;
@@ -178,6 +179,7 @@ static size_t put_option(uint8_t *block, size_t at, uint16_t code, struct weir_s
 
 static void stop_trace(struct trace *trace)
 {
+    trace->error = errno;
     (void)fclose(trace->file);
     trace->file = NULL;
 }
@@ -421,4 +423,16 @@ enum weir_status weir_trace_open(struct weir_driver *inner, const char *path,
     write_file_header(trace);
     *driver = &trace->driver;
     return WEIR_OK;
+}
+
+int weir_trace_flush(struct weir_driver *driver)
+{
+    if (driver->ops != &trace_ops) {
+        return 0;
+    }
+    struct trace *trace = trace_of(driver);
+    if (trace->file != NULL && fflush(trace->file) != 0) {
+        stop_trace(trace);
+    }
+    return trace->error;
 }

@@ -16,13 +16,14 @@ target_pid=
 server_pid=
 client_pid=
 relay_pid=
+stalled_pid=
 
 end_all() {
-    for pid in $client_pid $server_pid $target_pid $relay_pid; do
+    for pid in $client_pid $server_pid $target_pid $relay_pid $stalled_pid; do
         kill -9 "$pid" 2>/dev/null
         wait "$pid" 2>/dev/null
     done
-    client_pid='' server_pid='' target_pid='' relay_pid=''
+    client_pid='' server_pid='' target_pid='' relay_pid='' stalled_pid=''
 }
 trap 'end_all; rm -rf "$dir"' EXIT
 
@@ -158,6 +159,22 @@ test_native() {
     after=$(($(memory_of "$client_pid") + $(memory_of "$server_pid")))
     [ "$((after - before))" -lt 80000 ] || complain "$scheme: a slow reader costs $((after - before)) KiB"
     wait "$asking" || complain "$scheme: a slow reader's bytes: exit $?"
+
+    end_all
+
+    # Sessions whose peer stopped hold what was for them, and not what others need.
+    start "$scheme" pour --timeout 2m --conn 64
+    "$probe" gulp "$near" 64 1000000000 &
+    asking=$!
+    sleep 0.5
+    kill -STOP "$client_pid"
+    stalled_pid=$client_pid
+    start_client
+    does "beside 64 that stalled" 0 "$probe" gulp "$near" 1 5000000
+    kill -9 "$asking"
+    wait "$asking" 2>/dev/null
+    end_all
+    start "$scheme" stall:1000
 
     # SIGTERM: what is there may end.
     "$probe" ask "$near" 1 1000 &

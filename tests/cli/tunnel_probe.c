@@ -2,14 +2,16 @@
 /*
  * tunnel_probe.c - the TCP programs at both ends of a tunnel, with every byte checked.
  *
- *     tunnel_probe serve hash|echo|stall:MS|cut:BYTES   prints its port; runs until a signal
+ *     tunnel_probe serve hash|echo|pour|stall:MS|cut:BYTES   prints its port; runs until a signal
  *     tunnel_probe ask PORT COUNT BYTES    so many connections at once: BYTES, the end, then the
  *                                          answer is the sum of the bytes
  *     tunnel_probe talk PORT COUNT BYTES   the same bytes come back, nobody ends first
+ *     tunnel_probe gulp PORT COUNT BYTES   takes so many from each
  *
- * hash answers after the end of the question, stall begins to read after MS, cut resets after
- * BYTES.
- * Exit codes of ask and talk: 0 all is right, 3 a connection was reset or ended early, 1 the rest.
+ * hash answers after the end of the question, pour sends without end, stall begins to read after
+ * MS, cut resets after BYTES.
+ * Exit codes of ask, talk and gulp: 0 all is right, 3 a connection was reset or ended early, 1 the
+ * rest.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -37,7 +39,7 @@ static struct {
     uint64_t value; /* of stall and cut */
     uint16_t port;
     uint64_t bytes;
-    bool is_talk;
+    bool is_talk, is_gulp;
 } options;
 
 static _Noreturn void die(const char *what)
@@ -104,6 +106,13 @@ static void echo(int fd, uint8_t *bytes)
     }
 }
 
+static void pour(int fd, uint8_t *bytes)
+{
+    memset(bytes, 1, CHUNK_BYTES);
+    while (put_all(fd, bytes, CHUNK_BYTES)) {
+    }
+}
+
 static void answer(int fd, uint8_t *bytes)
 {
     struct stream stream = {0};
@@ -135,6 +144,8 @@ static void *serve_one(void *argument)
     }
     if (strcmp(options.mode, "echo") == 0) {
         echo(fd, bytes);
+    } else if (strcmp(options.mode, "pour") == 0) {
+        pour(fd, bytes);
     } else {
         answer(fd, bytes);
     }
@@ -248,13 +259,28 @@ static int read_echo(struct client *client)
     return 0;
 }
 
+static int read_gulp(struct client *client)
+{
+    uint8_t bytes[8192];
+    ssize_t got = 0;
+    for (uint64_t left = options.bytes; left > 0; left -= (uint64_t)got) {
+        got = recv(client->fd, bytes, left < sizeof(bytes) ? left : sizeof(bytes), 0);
+        if (got <= 0) {
+            return RESULT_CUT;
+        }
+    }
+    return 0;
+}
+
 static void *run_client(void *argument)
 {
     struct client *client = argument;
     pthread_t sender;
     client->fd = open_client();
     client->sent.state = client->seed;
-    if (options.is_talk) {
+    if (options.is_gulp) {
+        client->result = read_gulp(client);
+    } else if (options.is_talk) {
         start_thread(&sender, send_question, client);
         client->result = read_echo(client);
         if (client->result != 0) {
@@ -308,8 +334,9 @@ int main(int argc, char **argv)
         return serve();
     }
     if (argc != 5) {
-        die("usage: serve MODE, ask|talk PORT COUNT BYTES");
+        die("usage: serve MODE, ask|talk|gulp PORT COUNT BYTES");
     }
+    options.is_gulp = strcmp(argv[1], "gulp") == 0;
     options.is_talk = strcmp(argv[1], "talk") == 0;
     options.port = (uint16_t)read_number(argv[2]);
     options.bytes = read_number(argv[4]);

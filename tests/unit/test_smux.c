@@ -328,6 +328,23 @@ static void test_release_inside_a_frame(void **state)
     cli_smux_close(smux);
 }
 
+/* The same inside a window update, which would have opened the window again. */
+static void test_release_inside_an_update(void **state)
+{
+    struct cli_smux *smux = open_smux(2, true);
+    uint8_t room[ROOM_BYTES];
+    (void)state;
+    struct cli_smux_stream *stream = cli_smux_connect(smux, smux);
+    (void)cli_smux_control(smux, room, sizeof(room));
+    while (cli_smux_sendable(smux, stream) > 0) {
+        cli_smux_write_header(smux, stream, cli_smux_sendable(smux, stream), room);
+    }
+    expect_quiet(smux, "\x02\x04\x08\x00\x03\x00\x00\x00\x00\x80", 10);
+    cli_smux_release(smux, stream); /* its FIN is owed still */
+    expect_quiet(smux, "\x00\x00\x00\x00\x10\x00", 6);
+    cli_smux_close(smux);
+}
+
 /* --- random exchanges ------------------------------------------------------------------------- */
 
 enum {
@@ -511,6 +528,7 @@ int main(void)
                                        cmocka_unit_test(test_window_is_enforced),
                                        cmocka_unit_test(test_fullness),
                                        cmocka_unit_test(test_release_inside_a_frame),
+                                       cmocka_unit_test(test_release_inside_an_update),
                                        cmocka_unit_test(test_random_exchanges)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -465,6 +465,29 @@ static void test_open_errors(void **state)
     assert_false(fake.is_closed);
 }
 
+/* What flush wrote is there while the trace goes on. */
+static void test_flush(void **state)
+{
+    (void)state;
+    char path[64];
+    struct record records[PACKETS_MAX];
+    struct fake fake = {.driver = {.ops = &fake_ops, .local = addr_of("127.0.0.1:1")},
+                        .takes = UINT32_MAX};
+    static uint8_t data[] = {1, 2, 3};
+    struct weir_transmit out = {
+        .path = {.remote = addr_of("127.0.0.1:2")}, .data = data, .length = sizeof(data)};
+    struct weir_driver *trace = NULL;
+    int os_error = 0;
+    uint32_t sent = 0;
+    make_path(path);
+    assert_int_equal(weir_trace_open(&fake.driver, path, &trace, &os_error), WEIR_OK);
+    assert_int_equal(trace->ops->send(trace, 0, &out, 1, &sent), WEIR_OK);
+    assert_int_equal(weir_trace_flush(trace), 0);
+    assert_int_equal(read_records(path, records), 1);
+    trace->ops->close(trace);
+    assert_int_equal(unlink(path), 0);
+}
+
 /* A full disk stops the trace, not the traffic. */
 static void test_full_disk(void **state)
 {
@@ -484,6 +507,8 @@ static void test_full_disk(void **state)
         assert_int_equal(trace->ops->send(trace, i * WEIR_SEC, &out, 1, &sent), WEIR_OK);
         assert_int_equal(sent, 1);
     }
+    assert_int_equal(weir_trace_flush(trace), ENOSPC);
+    assert_int_equal(weir_trace_flush(&fake.driver), 0);
     trace->ops->close(trace);
     assert_true(fake.is_closed);
 }
@@ -493,7 +518,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_and_out),        cmocka_unit_test(test_every_padding_and_checksum),
         cmocka_unit_test(test_longest_datagrams), cmocka_unit_test(test_open_errors),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_full_disk),         cmocka_unit_test(test_flush),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
