@@ -82,6 +82,7 @@ void ikcp_release(ikcpcb *kcp)
     struct weir_ikcp *own = kcp->own;
     weir_ikcp_close(kcp);
     weir_ikcp_queue_drop(own);
+    weir_ikcp_pages_rest(own);
     own->deallocate(kcp);
 }
 
@@ -94,8 +95,11 @@ void ikcp_setoutput(ikcpcb *kcp, int (*output)(const char *buf, int len, ikcpcb 
 
 int ikcp_peeksize(const ikcpcb *kcp)
 {
-    const struct weir_ikcp *own = kcp->own;
+    struct weir_ikcp *own = kcp->own;
     struct weir_kcp_event event;
+    if (own->kept > 0) {
+        return (int)weir_ikcp_inbox_first(own).length;
+    }
     if (own->endpoint == NULL || weir_kcp_reference_peek(own->conn, &event) != WEIR_OK ||
         event.message.length > INT_MAX) {
         return -1;
@@ -105,12 +109,16 @@ int ikcp_peeksize(const ikcpcb *kcp)
 
 int ikcp_recv(ikcpcb *kcp, char *buffer, int len)
 {
-    const struct weir_ikcp *own = kcp->own;
+    struct weir_ikcp *own = kcp->own;
     struct weir_kcp_event event;
+    struct weir_span kept = {0};
     if (own->endpoint == NULL || kcp->nrcv_que == 0) {
         return -1;
     }
-    if (weir_kcp_reference_peek(own->conn, &event) != WEIR_OK) {
+    if (own->kept > 0) {
+        kept = weir_ikcp_inbox_first(own);
+        event.message.length = kept.length;
+    } else if (weir_kcp_reference_peek(own->conn, &event) != WEIR_OK) {
         return -2;
     }
     size_t length = event.message.length;
@@ -118,14 +126,18 @@ int ikcp_recv(ikcpcb *kcp, char *buffer, int len)
     if (length > room || length > INT_MAX) {
         return -3;
     }
-    if (buffer != NULL) {
+    if (buffer != NULL && kept.data != NULL) {
+        memcpy(buffer, kept.data, length);
+    } else if (buffer != NULL) {
         (void)weir_kcp_copy_message(&event, buffer, length);
     }
     if (kcp->logmask != 0) {
         weir_ikcp_say(kcp, IKCP_LOG_RECV, "recv %lu bytes", (unsigned long)length);
     }
     if (len >= 0) {
-        weir_ikcp_tune(kcp);
+        if (kcp->rcv_wnd != own->settings.rcv_wnd) { /* all that it depends on */
+            weir_ikcp_tune(kcp);
+        }
         weir_ikcp_take(kcp);
     }
     return (int)length;

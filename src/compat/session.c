@@ -44,47 +44,7 @@ void weir_ikcp_set_clock(struct weir_ikcp *own, uint32_t current, bool is_first)
     }
 }
 
-/* --- messages --------------------------------------------------------------------------------- */
-
-static void message_free(struct weir_ikcp *own, struct weir_ikcp_message *message)
-{
-    own->deallocate(message);
-}
-
-struct weir_ikcp_message *weir_ikcp_message_queue(ikcpcb *kcp, uint32_t room, uint32_t fragments)
-{
-    struct weir_ikcp *own = kcp->own;
-    struct weir_ikcp_message *message = own->allocate(sizeof(*message) + room);
-    if (message == NULL) {
-        return NULL;
-    }
-    *message = (struct weir_ikcp_message){
-        .room = room,
-        .fragments = fragments,
-        .mss = kcp->mss,
-        .parcel = {.data = message->data, .user = message},
-    };
-    if (own->queue_first == NULL) {
-        own->queue_first = message;
-    } else {
-        own->queue_last->next = message;
-    }
-    own->queue_last = message;
-    own->queued += fragments;
-    kcp->nsnd_que += fragments;
-    return message;
-}
-
-void weir_ikcp_queue_drop(struct weir_ikcp *own)
-{
-    while (own->queue_first != NULL) {
-        struct weir_ikcp_message *message = own->queue_first;
-        own->queue_first = message->next;
-        message_free(own, message);
-    }
-    own->queue_last = NULL;
-    own->queued = 0;
-}
+/* --- events ----------------------------------------------------------------------------------- */
 
 /* Pulls all events. It is paused: messages are not among them. */
 static void pull(struct weir_ikcp *own)
@@ -92,7 +52,7 @@ static void pull(struct weir_ikcp *own)
     struct weir_kcp_event event;
     while (weir_kcp_event(own->endpoint, &event) == WEIR_OK) {
         if (event.type == WEIR_KCP_EVENT_PARCEL_DONE) {
-            message_free(own, event.parcel.parcel->user);
+            weir_ikcp_message_free(own, event.parcel.parcel->user);
         }
     }
 }
@@ -149,7 +109,16 @@ static void set_tuning(struct weir_ikcp *own, const struct weir_kcp_tuning *tuni
 void weir_ikcp_tune(ikcpcb *kcp)
 {
     struct weir_ikcp *own = kcp->own;
-    const struct weir_ikcp_settings settings = {.mtu = kcp->mtu,
+    /* With one branch: this is looked at for every datagram. */
+    const struct weir_ikcp_settings *is = &own->settings;
+    if (((is->mtu ^ kcp->mtu) | (is->snd_wnd ^ kcp->snd_wnd) | (is->rcv_wnd ^ kcp->rcv_wnd) |
+         (is->interval ^ kcp->interval) | (is->nodelay ^ kcp->nodelay) |
+         (is->dead_link ^ kcp->dead_link) | (IUINT32)(is->rx_minrto ^ kcp->rx_minrto) |
+         (IUINT32)(is->fastresend ^ kcp->fastresend) | (IUINT32)(is->fastlimit ^ kcp->fastlimit) |
+         (IUINT32)(is->nocwnd ^ kcp->nocwnd)) == 0) {
+        return;
+    }
+    own->settings = (struct weir_ikcp_settings){.mtu = kcp->mtu,
                                                 .snd_wnd = kcp->snd_wnd,
                                                 .rcv_wnd = kcp->rcv_wnd,
                                                 .interval = kcp->interval,
@@ -159,10 +128,6 @@ void weir_ikcp_tune(ikcpcb *kcp)
                                                 .fastresend = kcp->fastresend,
                                                 .fastlimit = kcp->fastlimit,
                                                 .nocwnd = kcp->nocwnd};
-    if (memcmp(&settings, &own->settings, sizeof(settings)) == 0) {
-        return;
-    }
-    own->settings = settings;
     const struct weir_kcp_tuning tuning = tuning_of(kcp);
     set_tuning(own, &tuning);
     int limit = kcp->fastlimit;
@@ -280,6 +245,8 @@ void weir_ikcp_close(ikcpcb *kcp)
     own->timeouts += (uint32_t)own->carried.timeouts;
     weir_kcp_abort(own->conn);
     pull(own); /* gives back what was lent */
+    own->kept = 0;
+    weir_ikcp_pages_rest(own);
     own->endpoint = NULL;
     own->conn = NULL;
     block_close(own);
@@ -329,8 +296,9 @@ static void set_conv(uint8_t *data, size_t length, uint32_t conv)
     }
 }
 
-static void take_datagram(struct weir_ikcp *own, const uint8_t *data, size_t length)
+static void take_datagram(ikcpcb *kcp, const uint8_t *data, size_t length)
 {
+    struct weir_ikcp *own = kcp->own;
     static const struct weir_path path = {
         .remote = {.ip = {192, 0, 2, 1}, .port = 1, .family = WEIR_ADDR_IP4}};
 
@@ -339,8 +307,23 @@ static void take_datagram(struct weir_ikcp *own, const uint8_t *data, size_t len
         uint8_t *data;
     } bytes = {.read = data}; /* without a cipher the engine writes nothing there */
     struct weir_packet packet = {.data = bytes.data, .length = (uint32_t)length, .path = &path};
-    weir_kcp_reference_input(own->conn, now_of(own), &packet);
-    pull(own);
+    uint8_t *room = weir_ikcp_inbox_room(own, length);
+    struct weir_kcp_reference_arrival arrival;
+    weir_kcp_reference_input(own->conn, now_of(own), &packet, room, &arrival);
+    if (arrival.used > 0) {
+        own->inbox_last->used += (uint32_t)arrival.used;
+        own->kept += arrival.count;
+    }
+    if (arrival.has_events) {
+        pull(own);
+    }
+    if (!arrival.is_data_only) {
+        weir_ikcp_mirror(kcp);
+        return;
+    }
+    kcp->rcv_nxt = arrival.rcv_nxt;
+    kcp->nrcv_que = arrival.in_order;
+    kcp->nrcv_buf = arrival.early;
 }
 
 bool weir_ikcp_feed(ikcpcb *kcp, const uint8_t *data, size_t length)
@@ -352,7 +335,7 @@ bool weir_ikcp_feed(ikcpcb *kcp, const uint8_t *data, size_t length)
     weir_ikcp_tune(kcp);
     own->active_ms = own->ms;
     if (kcp->conv == own->conv) {
-        take_datagram(own, data, length);
+        take_datagram(kcp, data, length);
     } else {
         uint8_t *copy = own->allocate(length);
         if (copy == NULL) {
@@ -360,17 +343,26 @@ bool weir_ikcp_feed(ikcpcb *kcp, const uint8_t *data, size_t length)
         }
         memcpy(copy, data, length);
         set_conv(copy, length, own->conv);
-        take_datagram(own, copy, length);
+        take_datagram(kcp, copy, length);
         own->deallocate(copy);
     }
-    weir_ikcp_mirror(kcp);
     return true;
 }
 
 void weir_ikcp_take(ikcpcb *kcp)
 {
+    struct weir_ikcp *own = kcp->own;
     struct weir_kcp_reference r;
-    weir_kcp_reference_take(kcp->own->conn, &r);
+    if (own->kept > 0) {
+        weir_ikcp_inbox_take(own, (uint32_t)weir_ikcp_inbox_first(own).length);
+        if (weir_kcp_reference_read(own->conn)) {
+            weir_ikcp_mirror(kcp);
+        } else {
+            kcp->nrcv_que--;
+        }
+        return;
+    }
+    weir_kcp_reference_take(own->conn, &r);
     kcp->rcv_nxt = r.rcv_nxt;
     kcp->nrcv_que = r.in_order;
     kcp->nrcv_buf = r.early;

@@ -6,10 +6,12 @@
  * Owned by: the thread of the ikcpcb. Memory: through the hooks that were set when it was created;
  * without hooks the engine's block is mapped, so that only what is used of it costs anything.
  *
- * The engine is an endpoint with one session, always paused: received segments stay in it, and take
- * up the window, until ikcp_recv. It begins with the first datagram or message and goes when all
- * has been quiet for a while, or when larger windows are asked for; between two of them only the
- * numbers of struct weir_kcp_reference stay.
+ * The engine is an endpoint with one session. Messages of one segment that come in order are
+ * copied to the inbox at once; all others stay in the engine until ikcp_recv, which is paused but
+ * while a datagram is read. Both take up the window; what is in the inbox is older. The engine
+ * begins with the first datagram or message and goes when all has been quiet for a while, or when
+ * larger windows are asked for; between two of them only the numbers of struct weir_kcp_reference
+ * stay.
  */
 #ifndef WEIR_COMPAT_SESSION_H
 #define WEIR_COMPAT_SESSION_H
@@ -28,9 +30,20 @@ enum {
     WEIR_IKCP_MTU_MIN = 50
 };
 
+/* Messages one behind the other. */
+struct weir_ikcp_page {
+    struct weir_ikcp_page *next; /* of the spares, or of the inbox */
+    uint32_t room, used;         /* bytes */
+    uint32_t live;               /* messages to be sent that are in it */
+    uint32_t read;               /* bytes of the inbox that are done with */
+    bool is_mapped;
+    _Alignas(8) uint8_t bytes[];
+};
+
 /* Queued, or lent to the engine. */
 struct weir_ikcp_message {
     struct weir_ikcp_message *next;
+    struct weir_ikcp_page *page;
     struct weir_parcel parcel;
     uint32_t room;      /* bytes in data */
     uint32_t fragments; /* of mss bytes */
@@ -39,7 +52,7 @@ struct weir_ikcp_message {
     uint8_t data[];
 };
 
-/* The fields that the engine is tuned by. No padding: compared as bytes. */
+/* The fields that the engine is tuned by. */
 struct weir_ikcp_settings {
     IUINT32 mtu, snd_wnd, rcv_wnd, interval, nodelay, dead_link;
     IINT32 rx_minrto;
@@ -69,6 +82,13 @@ struct weir_ikcp {
     uint64_t active_ms; /* when something last came or was queued */
     struct weir_ikcp_message *queue_first, *queue_last;
     uint32_t queued; /* fragments on the queue */
+
+    /* pages.c */
+    uint32_t kept;                                   /* messages in the inbox */
+    struct weir_ikcp_page *page;                     /* that messages to be sent are put into */
+    struct weir_ikcp_page *inbox_first, *inbox_last; /* last: only while there is a first */
+    struct weir_ikcp_page *spares;
+    uint32_t spare_count, mapped_count;
 };
 
 /* false: no memory. */
@@ -81,9 +101,18 @@ void weir_ikcp_tune(ikcpcb *kcp);
 void weir_ikcp_mirror(ikcpcb *kcp);
 void weir_ikcp_set_clock(struct weir_ikcp *own, uint32_t current, bool is_first);
 
-/* Room for room bytes; NULL: no memory. */
+/* --- pages.c
+ * Room for room bytes; NULL: no memory. */
 struct weir_ikcp_message *weir_ikcp_message_queue(ikcpcb *kcp, uint32_t room, uint32_t fragments);
+void weir_ikcp_message_free(struct weir_ikcp *own, const struct weir_ikcp_message *message);
 void weir_ikcp_queue_drop(struct weir_ikcp *own);
+/* Where so many bytes of whole records may be put; NULL: no memory, or more than a page. */
+uint8_t *weir_ikcp_inbox_room(struct weir_ikcp *own, size_t bytes);
+/* Of a message that is kept: the first, and that it is done with. */
+struct weir_span weir_ikcp_inbox_first(struct weir_ikcp *own);
+void weir_ikcp_inbox_take(struct weir_ikcp *own, uint32_t length);
+/* Gives back all pages that nothing is in. */
+void weir_ikcp_pages_rest(struct weir_ikcp *own);
 
 /* Whole segments of one conv. false: no memory for the engine; as if lost. */
 bool weir_ikcp_feed(ikcpcb *kcp, const uint8_t *data, size_t length);

@@ -305,6 +305,7 @@ struct weir_kcp {
     uint8_t tick_shift; /* a tick of the calendars: 2^this ms, at most a quarter of the interval */
     uint8_t fast_limit; /* fast resends only while a segment was sent no more often */
     bool is_lenient;    /* sessions outlive what ends them elsewhere, see reference.h */
+    uint32_t kept;      /* segments handed out that take up the window still; only if lenient */
     struct weir_prng_secret secret;
 
     struct weir_table table;
@@ -383,6 +384,8 @@ bool weir_kcp_release_held(struct weir_kcp_conn *conn, struct weir_kcp_event *ev
 /* Gives back what the last event borrowed. */
 void weir_kcp_release_borrowed(struct weir_kcp *ep);
 void weir_kcp_receive_drop_all(struct awake *awake);
+/* One of endpoint.kept is done with. true: the window was closed. */
+bool weir_kcp_receive_read(struct awake *awake);
 /* Free slots of the receive queue. */
 uint16_t weir_kcp_receive_window(const struct awake *awake);
 void weir_kcp_acks_give(struct awake *awake);

@@ -19,7 +19,7 @@ enum {
 
 static uint32_t queued_segments(const struct awake *awake)
 {
-    return awake->rcv_nxt - awake->take_nxt;
+    return awake->rcv_nxt - awake->take_nxt + awake->conn->endpoint->kept;
 }
 
 uint16_t weir_kcp_receive_window(const struct awake *awake)
@@ -246,6 +246,23 @@ static void fill_event(struct weir_kcp_conn *conn, struct weir_kcp_event *event,
     event->message.length = length;
 }
 
+/* The peer would find out only by asking. */
+static void tell_window(struct awake *awake)
+{
+    awake->is_tell_wanted = true;
+    weir_kcp_flush_soon(awake);
+}
+
+bool weir_kcp_receive_read(struct awake *awake)
+{
+    bool was_full = weir_kcp_receive_window(awake) == 0;
+    awake->conn->endpoint->kept--;
+    if (was_full && advance(awake) && weir_kcp_receive_window(awake) > 0) {
+        tell_window(awake);
+    }
+    return was_full;
+}
+
 bool weir_kcp_release_held(struct weir_kcp_conn *conn, struct weir_kcp_event *event)
 {
     struct weir_kcp *ep = conn->endpoint;
@@ -272,8 +289,7 @@ bool weir_kcp_release_held(struct weir_kcp_conn *conn, struct weir_kcp_event *ev
     } while (frg != 0 && count < SPANS_MAX && awake->take_nxt != awake->whole_nxt);
     fill_event(conn, event, count, length);
     if (advance(awake) && was_full && weir_kcp_receive_window(awake) > 0) {
-        awake->is_tell_wanted = true; /* the peer would find out only by asking */
-        weir_kcp_flush_soon(awake);
+        tell_window(awake);
     }
     if (awake->take_nxt != awake->whole_nxt) {
         weir_kcp_conn_pend(conn, PENDING_RELEASE);

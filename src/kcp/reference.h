@@ -23,11 +23,20 @@ struct weir_kcp_reference {
     uint32_t cwnd, cwnd_bytes, ssthresh;
     uint32_t send_window;     /* segments that may be in flight now */
     uint32_t queued;          /* not yet sent */
-    uint32_t in_order, early; /* received and not yet handed out */
+    uint32_t in_order, early; /* received, and not yet handed out or read */
     uint64_t timeouts;        /* segments resent for a timeout, since the endpoint began */
     bool is_ask_wanted, is_tell_wanted;
     bool is_dead;  /* a segment was sent dead_link times */
     bool is_quiet; /* nothing is queued, in flight, held or to be told */
+};
+
+/* What a datagram brought. */
+struct weir_kcp_reference_arrival {
+    size_t used;    /* bytes in room */
+    uint32_t count; /* messages there */
+    uint32_t rcv_nxt, in_order, early;
+    bool is_data_only; /* of the numbers no others than these have changed */
+    bool has_events;   /* weir_kcp_event has something */
 };
 
 /* Turns a new session into such a one: it stays awake as long as it is paused, and its endpoint has
@@ -47,8 +56,13 @@ WEIR_API enum weir_status weir_kcp_reference_peek(struct weir_kcp_conn *conn,
  * in_order, early and is_tell_wanted. */
 WEIR_API void weir_kcp_reference_take(struct weir_kcp_conn *conn,
                                       struct weir_kcp_reference *reference);
-/* weir_kcp_input of a datagram that is known to be this session's. */
+/* weir_kcp_input of a datagram that is known to be this session's, and read at once. room: of as
+ * many bytes; messages of one segment that come in order are copied there, each behind its length
+ * in 4 bytes, little endian, and take up the window until read is called. NULL: they are held. */
 WEIR_API void weir_kcp_reference_input(struct weir_kcp_conn *conn, weir_nsec now,
-                                       struct weir_packet *packet);
+                                       struct weir_packet *packet, uint8_t *room,
+                                       struct weir_kcp_reference_arrival *arrival);
+/* One such message is done with. true: other numbers may have changed by that. */
+WEIR_API bool weir_kcp_reference_read(struct weir_kcp_conn *conn);
 
 #endif
