@@ -12,7 +12,7 @@ export LC_ALL=C
 
 build=${1:-build}
 objects=$build/CMakeFiles/weir_objects.dir/src
-pure='base mem wire core rudp kcp'
+pure='base mem wire core rudp kcp ip tcp'
 findings=0
 
 say() {
@@ -33,13 +33,15 @@ declare -A public=(
     [wire]="$low"
     [core]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h"
     [rudp]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h weir/loop.h weir/os.h weir/rudp.h weir/rudp_stats.h"
+    [tcp]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h weir/loop.h weir/os.h weir/tcp.h weir/tcp_stats.h"
     [kcp]="$low weir/ring.h weir/slide.h weir/cc.h weir/driver.h weir/loop.h weir/os.h weir/kcp.h weir/kcp_stats.h weir/kcp_layers.h"
-    [driver]="$low weir/ring.h weir/slide.h weir/driver.h weir/sim.h weir/udp.h weir/wrap.h weir/os.h weir/version.h"
+    [ip]="$low weir/driver.h weir/ip.h"
+    [driver]="$low weir/ring.h weir/slide.h weir/driver.h weir/sim.h weir/udp.h weir/wrap.h weir/os.h weir/version.h weir/ip.h weir/tun.h weir/packet.h weir/raw.h weir/inet.h"
 )
 declare -A folders=(
     [base]='base' [mem]='base mem' [wire]='base wire' [core]='base mem wire core'
-    [rudp]='base mem wire core rudp' [kcp]='base mem wire core kcp' [driver]='base mem wire core driver'
-    [compat]='wire kcp compat' [run]='base mem wire core rudp kcp driver run' [cli]='base mem wire core rudp kcp driver run cli'
+    [rudp]='base mem wire core rudp' [kcp]='base mem wire core kcp' [tcp]='base mem wire core tcp' [ip]='base mem wire core ip' [driver]='base mem wire core ip driver'
+    [compat]='wire kcp compat' [run]='base mem wire core rudp kcp tcp ip driver run' [cli]='base mem wire core rudp kcp tcp ip driver run cli'
 )
 # What pure code may take from outside: C's freestanding headers, string.h, atomics, the processor's
 # own instructions, and ISA-L for CRC32C. KCP's crypto header and FEC are the libraries' work.

@@ -26,7 +26,9 @@ WEIR_API int weir_trace_flush(struct weir_driver *driver);
 
 /* Applies out to what is sent and in to what is received. Payloads that wait are copied, at most
  * bytes_max (0: 16 MiB); beyond it they are dropped. The inner driver is closed with it. Packets
- * due to leave go out with the next receive or send; next_timeout says when that is due.
+ * due to leave go out with the next receive or send; next_timeout says when that is due. Frames and
+ * TCP segments pass one by one (open the inner driver without offloads: what is joined is lost as a
+ * whole); of an UNREACHED packet the MTU does not pass.
  * WEIR_ERR_INVALID for a link outside the bounds of weir_sim_set_link, WEIR_ERR_MEMORY; then inner
  * stays the caller's. */
 WEIR_API enum weir_status weir_fault_open(struct weir_driver *inner, uint64_t seed,

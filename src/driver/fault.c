@@ -99,6 +99,9 @@ static enum weir_status take_inner(struct fault *fault, weir_nsec now)
             struct weir_flight_datagram datagram = {.data =
                                                         weir_span_of(packet->data, packet->length),
                                                     .path = *packet->path,
+                                                    .mark = {.segment_bytes = packet->segment_bytes,
+                                                             .protocol = packet->protocol,
+                                                             .is_checked = packet->is_checked},
                                                     .ecn = packet->ecn};
             weir_flight_offer(&fault->flight, &fault->arriving, &fault->in, now, &datagram);
         }
@@ -147,7 +150,10 @@ static uint32_t hand_out_arrived(struct fault *fault, weir_nsec now, struct weir
         weir_flight_copy(flight, first, room.data + used);
         packets[received++] = (struct weir_packet){.data = room.data + used,
                                                    .length = first->length,
+                                                   .segment_bytes = first->mark.segment_bytes,
                                                    .ecn = first->ecn,
+                                                   .protocol = first->mark.protocol,
+                                                   .is_checked = first->mark.is_checked,
                                                    .path = &fault->paths[path]};
         used += first->length;
         weir_flight_pop(flight, &fault->arriving);
@@ -181,11 +187,16 @@ static enum weir_status receive(struct weir_driver *driver, weir_nsec now,
 
 static void offer_run(struct fault *fault, weir_nsec now, const struct weir_transmit *run)
 {
-    WEIR_ASSERT(run->length == 0 || run->segment_bytes > 0);
-    struct weir_flight_datagram datagram = {.path = run->path, .ecn = run->ecn};
+    WEIR_ASSERT(run->length == 0 || run->segment_bytes > 0 ||
+                run->protocol != WEIR_PROTOCOL_DATAGRAM);
+    struct weir_flight_datagram datagram = {
+        .path = run->path, .mark = {.protocol = run->protocol}, .ecn = run->ecn};
     uint32_t off = 0;
     do {
-        uint64_t length = weir_min_u64(run->segment_bytes, run->length - off);
+        /* Frames and TCP segments are whole; without offloads nobody joins them. */
+        uint64_t length = run->protocol == WEIR_PROTOCOL_DATAGRAM
+                              ? weir_min_u64(run->segment_bytes, run->length - off)
+                              : run->length;
         datagram.data = weir_span_of(run->data + off, length);
         weir_flight_offer(&fault->flight, &fault->leaving, &fault->out, now, &datagram);
         fault->driver.stats.tx_datagrams++;

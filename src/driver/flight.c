@@ -167,6 +167,7 @@ static bool add_copy(struct weir_flight *flight, struct weir_flight_queue *queue
                                           .chunk = store_payload(flight, datagram->data),
                                           .child = WEIR_POOL_NONE,
                                           .sibling = WEIR_POOL_NONE,
+                                          .mark = datagram->mark,
                                           .ecn = ecn};
     for (uint8_t i = 0; i < copy->flips_count; i++) {
         flip_bit(flight, packet, copy->flips[i]);
@@ -182,7 +183,9 @@ void weir_flight_offer(struct weir_flight *flight, struct weir_flight_queue *que
 {
     struct weir_impair_packet packet = {.length = (uint32_t)datagram->data.length,
                                         .family = datagram->path.remote.family,
-                                        .ecn = datagram->ecn};
+                                        .ecn = datagram->ecn,
+                                        .is_bare = datagram->path.local.port == 0 &&
+                                                   datagram->path.remote.port == 0};
     struct weir_impair_verdict verdict;
     weir_impair_decide(impair, now, &packet, &verdict);
     for (uint8_t i = 0; i < verdict.copies_count; i++) {

@@ -14,6 +14,7 @@
 #ifndef WEIR_DRIVER_FLIGHT_H
 #define WEIR_DRIVER_FLIGHT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,13 @@ struct weir_flight_queue {
     uint32_t count;
 };
 
+/* What else is known about a packet, see struct weir_packet. */
+struct weir_flight_mark {
+    uint16_t segment_bytes;
+    uint8_t protocol;
+    bool is_checked;
+};
+
 struct weir_flight_packet {
     weir_nsec at;
     uint64_t sequence;
@@ -41,6 +49,7 @@ struct weir_flight_packet {
     uint32_t length;
     uint32_t chunk;          /* first of the chain with the payload, NONE when length is 0 */
     uint32_t child, sibling; /* heap links */
+    struct weir_flight_mark mark;
     uint8_t ecn;
 };
 
@@ -49,6 +58,7 @@ struct weir_flight_datagram {
     struct weir_span data;
     struct weir_path path;
     uint64_t tag;
+    struct weir_flight_mark mark;
     uint8_t ecn;
 };
 

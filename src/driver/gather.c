@@ -29,11 +29,19 @@ static bool is_same_path(const struct weir_path *a, const struct weir_path *b)
     return weir_addr_is_equal(&a->remote, &b->remote) && weir_addr_is_equal(&a->local, &b->local);
 }
 
+/* Frames and TCP segments are never runs of equal ones. Where headers come in front, it is TCP: our
+ * own IP needs no room in front of datagrams. */
+static bool is_datagram(const struct weir_driver *driver, const struct weir_flight_packet *packet)
+{
+    return packet->mark.protocol == WEIR_PROTOCOL_DATAGRAM && driver->headroom_bytes == 0;
+}
+
 /* A run is datagrams of one size to one path; only its last one may be shorter, none empty. */
 static bool fits_last_run(const struct weir_gather *gather, const struct weir_driver *driver,
                           const struct weir_flight_packet *packet)
 {
-    if (weir_gather_is_empty(gather) || driver->run_bytes_max == 0 || packet->length == 0) {
+    if (weir_gather_is_empty(gather) || driver->run_bytes_max == 0 || packet->length == 0 ||
+        !is_datagram(driver, packet)) {
         return false;
     }
     const struct weir_transmit *run = &gather->transmits[gather->count - 1];
@@ -48,19 +56,22 @@ static bool fits_last_run(const struct weir_gather *gather, const struct weir_dr
 bool weir_gather_add(struct weir_gather *gather, const struct weir_driver *driver,
                      const struct weir_flight *flight, const struct weir_flight_packet *packet)
 {
-    if (packet->length > WEIR_GATHER_BYTES - gather->used_bytes) {
+    const size_t headroom = driver->headroom_bytes;
+    if (headroom + packet->length > WEIR_GATHER_BYTES - gather->used_bytes) {
         return false;
     }
     if (fits_last_run(gather, driver, packet)) {
         gather->transmits[gather->count - 1].length += packet->length;
         gather->segments[gather->count - 1]++;
     } else if (gather->count < WEIR_GATHER_RUNS_MAX) {
+        gather->used_bytes += headroom;
         gather->transmits[gather->count] =
             (struct weir_transmit){.path = packet->path,
                                    .data = gather->buffer + gather->used_bytes,
                                    .length = packet->length,
                                    .segment_bytes = (uint16_t)packet->length,
-                                   .ecn = packet->ecn};
+                                   .ecn = packet->ecn,
+                                   .protocol = packet->mark.protocol};
         gather->segments[gather->count++] = 1;
     } else {
         return false;

@@ -14,8 +14,9 @@ enum {
     PPM = 1000000,
     QUEUE_BYTES_DEFAULT = 1 << 20,
     BURST_END_PPM_DEFAULT = 250000,
-    IP4_UDP_BYTES = 28,
-    IP6_UDP_BYTES = 48
+    IP4_BYTES = 20,
+    IP6_BYTES = 40,
+    UDP_BYTES = 8
 };
 
 static const weir_nsec delay_max = (weir_nsec)1 << 60;
@@ -92,8 +93,8 @@ static bool enter_queue(struct weir_impair *impair, weir_nsec now,
     if (impair->link.rate == 0) {
         return true;
     }
-    uint64_t ip_bytes =
-        packet->length + (packet->family == WEIR_ADDR_IP6 ? IP6_UDP_BYTES : IP4_UDP_BYTES);
+    uint64_t ip_bytes = packet->length + (packet->family == WEIR_ADDR_IP6 ? IP6_BYTES : IP4_BYTES) +
+                        (packet->is_bare ? 0 : UDP_BYTES);
     uint64_t queued =
         (uint64_t)((impair->backlog_nanobits + nanobits_per_byte - 1) / nanobits_per_byte);
     if (queued > 0 && queued + ip_bytes > impair->link.queue_bytes) {

@@ -51,9 +51,10 @@ struct weir_impair {
 };
 
 struct weir_impair_packet {
-    uint32_t length; /* UDP payload */
+    uint32_t length; /* UDP payload, or of is_bare IP payload */
     uint8_t family;  /* enum weir_addr_family: says how long the IP header is */
     uint8_t ecn;     /* enum weir_ecn */
+    bool is_bare;    /* no UDP header: a TCP segment, its own header included */
 };
 
 struct weir_impair_copy {

@@ -7,7 +7,8 @@
  * Memory: one calloc at open and stdio's buffer; the file is written when the buffer is full, once
  * a second of traffic, and at close.
  * Spec: the pcapng format (draft-ietf-opsawg-pcapng), link type 101 (raw IP); RFC 791, RFC 8200,
- * RFC 768 for the headers made up around the payloads.
+ * RFC 768 for the headers made up around the payloads. Between hosts of port 0 the payload is a
+ * TCP segment and has no UDP header around it.
  *
  *   file: | section header | interface description | packet | packet | ...
  *   packet: | 6 | length | 0 | time high, low | captured | original | IP UDP payload, padded |
@@ -40,6 +41,7 @@ enum {
     HEADERS_BYTES_MAX = IP6_HEADER_BYTES + UDP_HEADER_BYTES,
     IP_LENGTH_MAX = 65535, /* with the header for IPv4, without it for IPv6 */
     IP4_DONT_FRAGMENT = 0x4000,
+    PROTOCOL_TCP = 6,
     PROTOCOL_UDP = 17,
     HOP_LIMIT = 64,
     FILE_BUFFER_BYTES = 256 << 10
@@ -104,6 +106,18 @@ static uint16_t fold_checksum(uint64_t sum)
     return (uint16_t)~sum;
 }
 
+/* A TCP segment has its ports in its own header, and the hosts that carry it have none; UDP never
+ * has 0 at both ends. */
+static bool is_tcp(const struct datagram *datagram)
+{
+    return datagram->from->port == 0 && datagram->to->port == 0;
+}
+
+static uint32_t transport_bytes(const struct datagram *datagram)
+{
+    return datagram->length + (is_tcp(datagram) ? 0 : (uint32_t)UDP_HEADER_BYTES);
+}
+
 /* RFC 791 3.1. */
 static size_t encode_ip4(struct trace *trace, const struct datagram *datagram,
                          uint8_t header[HEADERS_BYTES_MAX])
@@ -111,11 +125,11 @@ static size_t encode_ip4(struct trace *trace, const struct datagram *datagram,
     memset(header, 0, IP4_HEADER_BYTES);
     header[0] = 0x45;
     header[1] = datagram->ecn;
-    weir_store16(header + 2, (uint16_t)(IP4_HEADER_BYTES + UDP_HEADER_BYTES + datagram->length));
+    weir_store16(header + 2, (uint16_t)(IP4_HEADER_BYTES + transport_bytes(datagram)));
     weir_store16(header + 4, trace->ip4_id++);
     weir_store16(header + 6, IP4_DONT_FRAGMENT);
     header[8] = HOP_LIMIT;
-    header[9] = PROTOCOL_UDP;
+    header[9] = is_tcp(datagram) ? PROTOCOL_TCP : PROTOCOL_UDP;
     memcpy(header + 12, datagram->from->ip, 4);
     memcpy(header + 16, datagram->to->ip, 4);
     weir_store16(header + 10, fold_checksum(sum_words(0, header, IP4_HEADER_BYTES)));
@@ -126,8 +140,8 @@ static size_t encode_ip4(struct trace *trace, const struct datagram *datagram,
 static size_t encode_ip6(const struct datagram *datagram, uint8_t header[HEADERS_BYTES_MAX])
 {
     weir_store32(header, 0x60000000U | (uint32_t)datagram->ecn << 20);
-    weir_store16(header + 4, (uint16_t)(UDP_HEADER_BYTES + datagram->length));
-    header[6] = PROTOCOL_UDP;
+    weir_store16(header + 4, (uint16_t)transport_bytes(datagram));
+    header[6] = is_tcp(datagram) ? PROTOCOL_TCP : PROTOCOL_UDP;
     header[7] = HOP_LIMIT;
     memcpy(header + 8, datagram->from->ip, 16);
     memcpy(header + 24, datagram->to->ip, 16);
@@ -241,8 +255,10 @@ static void write_datagram(struct trace *trace, weir_nsec now, const struct data
     uint8_t headers[HEADERS_BYTES_MAX];
     size_t used =
         is_ip4(datagram) ? encode_ip4(trace, datagram, headers) : encode_ip6(datagram, headers);
-    encode_udp(datagram, headers + used);
-    used += UDP_HEADER_BYTES;
+    if (!is_tcp(datagram)) {
+        encode_udp(datagram, headers + used);
+        used += UDP_HEADER_BYTES;
+    }
 
     uint32_t captured = (uint32_t)used + datagram->length;
     size_t padding = (4 - captured % 4) % 4;
