@@ -63,6 +63,12 @@ sim-kcp: ## every KCP preset over 200 seeds of a bad path
 	cmake --build build -j $(JOBS) --target weir
 	tests/cli/sim_kcp.sh build/weir 200
 
+.PHONY: sim-tcp
+sim-tcp: ## TCP over 200 seeds of bad paths
+	$(CONFIGURE) -B build
+	cmake --build build -j $(JOBS) --target weir
+	tests/cli/sim_tcp.sh build/weir 200
+
 .PHONY: fuzz
 fuzz: ## every fuzz target, TIME=s seconds in all
 	CC=clang $(CONFIGURE) -B build-fuzz $(SANITIZED) -DWEIR_SANITIZE=address,undefined \

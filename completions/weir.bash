@@ -21,7 +21,7 @@ _weir_options() {
         --down-jitter --down-loss --down-mtu --down-queue --down-rate --down-reorder --help' ;;
     perf) echo '-l --listen --once --mode --seconds --size --guarantee --connections --cc --json
         --preset -m --mtu --window --crypt --key --fec --help' ;;
-    sim) echo '--guarantee --messages --size --every --bulk --channels --rtt --loss --jitter
+    sim) echo '--guarantee --messages --size --every --bulk --channels --flows --rtt --loss --jitter
         --reorder --duplicate --corrupt --rate --queue --cc --seed --json --plot --trace
         --preset -m --mtu --window --crypt --key --fec --help' ;;
     esac
@@ -59,7 +59,7 @@ _weir() {
             help) words='send recv pipe tunnel relay perf sim' ;;
             *) words=$(_weir_options "$command") ;;
             esac
-            [ "$command" != sim ] || [ "$COMP_CWORD" -ne 2 ] || words+=' rudp kcp'
+            [ "$command" != sim ] || [ "$COMP_CWORD" -ne 2 ] || words+=' rudp kcp tcp'
             ;;
         esac
     fi

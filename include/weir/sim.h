@@ -23,7 +23,8 @@ extern "C" {
 struct weir_sim_link {
     weir_nsec delay;      /* one way */
     weir_nsec jitter;     /* added, uniform in [0, jitter]; does not reorder by itself */
-    uint64_t rate;        /* bits/s of IP packets (28 or 48 bytes a datagram added), 0: unlimited */
+    uint64_t rate;        /* bits/s of IP packets (28 or 48 bytes a datagram added, 20 or 40 between
+                             hosts of port 0: TCP), 0: unlimited */
     uint32_t queue_bytes; /* in front of rate; beyond it the tail drops; 0: 1 MiB */
     uint32_t loss_ppm;    /* independent */
     uint32_t

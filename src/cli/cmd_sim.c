@@ -28,6 +28,7 @@ enum option_key {
     KEY_QUEUE,
     KEY_CC,
     KEY_CHANNELS,
+    KEY_FLOWS,
     KEY_SEED,
     KEY_JSON,
     KEY_PLOT,
@@ -37,7 +38,10 @@ enum option_key {
 enum {
     SIZE_DEFAULT = 300,
     BULK_SIZE_DEFAULT = 16384,
-    RUDP_MTU_BYTES_MIN = 1200
+    RUDP_MTU_BYTES_MIN = 1200,
+    TCP_MTU_BYTES_MIN = 296,
+    TCP_MTU_BYTES_MAX = 65535,
+    IP_HEADER_BYTES = 20
 };
 
 static const struct argp_option option_list[] = {
@@ -48,6 +52,7 @@ static const struct argp_option option_list[] = {
     {"every", KEY_EVERY, "T", 0, "one message every T (default 1ms)", 1},
     {"bulk", KEY_BULK, "BYTES", 0, "this much in all, as fast as the queue takes it", 1},
     {"channels", KEY_CHANNELS, "N", 0, "spread over N channels in turn (default 1)", 1},
+    {"flows", KEY_FLOWS, "N", 0, "of tcp: spread over N connections that share the link", 1},
     {NULL, 0, NULL, 0, "Network, each direction independently:", 2},
     {"rtt", KEY_RTT, "T", 0, "round-trip time, half each way (default 20ms)", 2},
     {"loss", KEY_LOSS, "P", 0, "share of datagrams lost", 2},
@@ -58,8 +63,8 @@ static const struct argp_option option_list[] = {
     {"rate", KEY_RATE, "R", 0, "of the bottleneck, e.g. 100mbit (default unlimited)", 2},
     {"queue", KEY_QUEUE, "BYTES", 0, "in front of the bottleneck (default 1MiB)", 2},
     {NULL, 0, NULL, 0, "Engine and output:", 3},
-    {"cc", KEY_CC, "NAME", 0, "cubic (default of rudp), bbr, newreno or none (kcp: its own window)",
-     3},
+    {"cc", KEY_CC, "NAME", 0,
+     "cubic (default of rudp and tcp), bbr, newreno or none (kcp: its own window)", 3},
     {"seed", KEY_SEED, "N", 0, "of everything random (default 1)", 3},
     {"json", KEY_JSON, NULL, 0, "one JSON object on standard output", 3},
     {"plot", KEY_PLOT, "FILE.svg", 0, "draw cwnd, in flight, RTT and goodput over time", 3},
@@ -68,15 +73,16 @@ static const struct argp_option option_list[] = {
 
 static const char description[] =
     "Runs a whole exchange between two endpoints over a simulated network in virtual time. The "
-    "same options and seed give the same result, byte for byte. TRANSPORT: rudp or kcp, both ends "
-    "alike; kcp knows no --guarantee but delivery, and no --channels."
+    "same options and seed give the same result, byte for byte. TRANSPORT: rudp, kcp or tcp, "
+    "both ends alike; kcp and tcp know no --guarantee but delivery, and no --channels."
     "\v"
     "Exit code 1 when the connection broke or the guarantee was not kept.\n\n"
     "Examples:\n"
     "  weir sim rudp --messages 20000 --every 1ms --rtt 60ms --loss 20% --seed 7\n"
     "  weir sim rudp --bulk 100MB --rtt 40ms --rate 100mbit --queue 250KB --cc bbr \\\n"
     "      --plot bbr.svg\n"
-    "  weir sim kcp --preset gaming --size 100 --every 20ms --rtt 30ms --loss 10%\n\n"
+    "  weir sim kcp --preset gaming --size 100 --every 20ms --rtt 30ms --loss 10%\n"
+    "  weir sim tcp --bulk 100MB --rate 100mbit --rtt 40ms --flows 2\n\n"
     "JSON keys: sent, delivered (once and intact), lost, duplicated, order_violations (per "
     "channel; "
     "none promises no order) and corrupted count messages; latency_ms is from due to delivered; "
@@ -87,7 +93,8 @@ static const char description[] =
     "virtual_seconds from connect to the last delivery; peak_held_bytes and secondary_bytes what "
     "the receiver held out of order, and how much of it left the receive buffer; of kcp also "
     "resent_fast and resent_timeout (segments, by cause) and fec_recovered (lost packets brought "
-    "back).";
+    "back); of tcp flows, fairness (Jain's index of the bytes delivered when the first flow was "
+    "done) and timeouts.";
 
 /* --- options ---------------------------------------------------------------------------------- */
 
@@ -95,6 +102,7 @@ struct parsed {
     struct cli_sim_options sim;
     bool has_size, has_pacing; /* --messages or --every */
     bool has_cc;
+    uint64_t flows; /* 0: not said */
 };
 
 static bool read_guarantee(const char *text, enum weir_rudp_guarantee *guarantee)
@@ -140,6 +148,8 @@ static bool read_traffic_option(struct parsed *parsed, int key, const char *text
                sim->bulk_bytes <= (uint64_t)1 << 40;
     case KEY_CHANNELS:
         return cli_read_count(text, WEIR_RUDP_CHANNELS_MAX, &sim->channels) && sim->channels > 0;
+    case KEY_FLOWS:
+        return cli_read_count(text, CLI_SIM_FLOWS_MAX, &parsed->flows) && parsed->flows > 0;
     default:
         return false;
     }
@@ -248,12 +258,22 @@ static bool check_rudp(struct parsed *parsed)
     return true;
 }
 
+/* Of transports with one order and nothing else. False with the line printed. */
+static bool check_order(const struct parsed *parsed)
+{
+    const struct cli_sim_options *sim = &parsed->sim;
+    if (sim->guarantee != WEIR_RUDP_DELIVERY || sim->channels != 1) {
+        cli_fail(CLI_USAGE, "%s delivers everything in one order; leave out --%s", sim->transport,
+                 sim->channels != 1 ? "channels" : "guarantee");
+        return false;
+    }
+    return true;
+}
+
 static bool check_kcp(struct parsed *parsed)
 {
     struct cli_sim_options *sim = &parsed->sim;
-    if (sim->guarantee != WEIR_RUDP_DELIVERY || sim->channels != 1) {
-        cli_fail(CLI_USAGE, "kcp delivers everything in one order; leave out --%s",
-                 sim->channels != 1 ? "channels" : "guarantee");
+    if (!check_order(parsed)) {
         return false;
     }
     if (!parsed->has_cc) {
@@ -261,6 +281,22 @@ static bool check_kcp(struct parsed *parsed)
     }
     struct weir_kcp_config config; /* made again by whoever uses it; wrong use shows here */
     return cli_kcp_configure(&sim->kcp, false, &config);
+}
+
+static bool check_tcp(struct parsed *parsed)
+{
+    struct cli_sim_options *sim = &parsed->sim;
+    uint32_t mtu_bytes = sim->kcp.mtu_bytes;
+    if (!check_order(parsed) || !cli_kcp_is_unused(&sim->kcp, "tcp")) {
+        return false;
+    }
+    if (mtu_bytes != 0 && (mtu_bytes < TCP_MTU_BYTES_MIN || mtu_bytes > TCP_MTU_BYTES_MAX)) {
+        cli_fail(CLI_USAGE, "--mtu: tcp takes %d to %d", TCP_MTU_BYTES_MIN, TCP_MTU_BYTES_MAX);
+        return false;
+    }
+    sim->link.mtu_bytes = mtu_bytes == 0 ? 0 : mtu_bytes - IP_HEADER_BYTES;
+    sim->channels = parsed->flows == 0 ? 1 : parsed->flows;
+    return true;
 }
 
 struct transport {
@@ -273,20 +309,20 @@ struct transport {
 static const struct transport transports[] = {{"rudp", check_rudp, cli_sim_run_rudp},
                                               {"kcp", check_kcp, cli_sim_run_kcp},
                                               {"quic", NULL, NULL},
-                                              {"tcp", NULL, NULL}};
+                                              {"tcp", check_tcp, cli_sim_run_tcp}};
 
 static const struct transport *find_transport(const char *name)
 {
     for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
         if (strcmp(transports[i].name, name) == 0) {
             if (transports[i].run == NULL) {
-                cli_fail(CLI_USAGE, "%s is not built yet; use rudp or kcp", name);
+                cli_fail(CLI_USAGE, "%s is not built yet; use rudp, kcp or tcp", name);
                 return NULL;
             }
             return &transports[i];
         }
     }
-    cli_fail(CLI_USAGE, "unknown transport '%s'; use rudp or kcp", name);
+    cli_fail(CLI_USAGE, "unknown transport '%s'; use rudp, kcp or tcp", name);
     return NULL;
 }
 
@@ -322,6 +358,10 @@ static const struct transport *read_arguments(int argc, char **argv, struct cli_
     }
     const struct transport *transport = find_transport(parsed.sim.transport);
     if (transport == NULL || !transport->check(&parsed)) {
+        return NULL;
+    }
+    if (parsed.flows != 0 && transport->run != cli_sim_run_tcp) {
+        cli_fail(CLI_USAGE, "--flows is for tcp alone");
         return NULL;
     }
     *sim = parsed.sim;
@@ -372,6 +412,10 @@ static void print_json(const struct cli_sim_options *options, const struct cli_s
                ",\"fec_recovered\":%" PRIu64,
                report->resent_fast, report->resent_timeout, report->fec_recovered);
     }
+    if (report->flows > 0) {
+        printf(",\"flows\":%" PRIu32 ",\"fairness\":%.4f,\"timeouts\":%" PRIu64, report->flows,
+               report->fairness, report->timeouts);
+    }
     printf("}\n");
 }
 
@@ -399,6 +443,10 @@ static void print_table(const struct cli_sim_options *options,
         printf("  segments    sent again %" PRIu64 " after later ACKs, %" PRIu64
                " by timeout; recovered by FEC %" PRIu64 "\n",
                report->resent_fast, report->resent_timeout, report->fec_recovered);
+    }
+    if (report->flows > 0) {
+        printf("  flows       %" PRIu32 ", fairness %.3f, timeouts %" PRIu64 "\n", report->flows,
+               report->fairness, report->timeouts);
     }
     printf("  held        %s at most", cli_text_bytes(report->peak_held_bytes, text));
     printf(", %s moved out of the receive buffer\n", cli_text_bytes(report->secondary_bytes, text));

@@ -216,7 +216,8 @@ static void report_figures(const struct cli_sim_run *run, struct cli_sim_report 
 bool cli_sim_run_kcp(const struct cli_sim_options *options, struct cli_sim_traffic *traffic,
                      struct cli_sim_plot *plot, struct cli_sim_report *report)
 {
-    static const struct cli_sim_engine engine = {.verbs = weir_kcp_verbs,
+    static const struct cli_sim_engine engine = {.header_bytes = CLI_SIM_UDP_HEADER_BYTES,
+                                                 .verbs = weir_kcp_verbs,
                                                  .secondary_bytes = secondary_bytes,
                                                  .open = open_endpoint,
                                                  .connect = connect_client,

@@ -123,7 +123,9 @@ static bool open_network(struct cli_sim_run *run)
         cli_fail(CLI_FAILED, "not enough memory for the simulated network");
         return false;
     }
-    if (!open_host(run, &run->client, 1, 40000) || !open_host(run, &run->server, 2, 4433)) {
+    bool is_portless = run->engine->is_portless;
+    if (!open_host(run, &run->client, 1, is_portless ? 0 : 40000) ||
+        !open_host(run, &run->server, 2, is_portless ? 0 : CLI_SIM_SERVER_PORT)) {
         return false;
     }
     if (weir_sim_set_link(run->sim, run->client.driver, run->server.driver, &run->options->link) !=
@@ -236,6 +238,13 @@ static weir_nsec next_message_time(const struct cli_sim_run *run)
     return cli_sim_traffic_due(run->traffic, run->next_index, run->opened);
 }
 
+static void advance(struct cli_sim_run *run)
+{
+    if (run->engine->advance != NULL) {
+        run->engine->advance(run);
+    }
+}
+
 /* A message that was due earlier than the queue had room keeps its due time: the wait counts as
  * latency. A bulk has no due times. */
 static void send_messages(struct cli_sim_run *run)
@@ -247,7 +256,8 @@ static void send_messages(struct cli_sim_run *run)
         enum weir_status status = run->engine->send(run, run->next_index, message);
         if (status == WEIR_ERR_FULL) {
             run->is_full = true;
-            return;
+            advance(run);
+            continue;
         }
         if (status != WEIR_OK) {
             cli_sim_net_fail(run, "cannot send", weir_status_text(status));
@@ -255,6 +265,7 @@ static void send_messages(struct cli_sim_run *run)
         }
         cli_sim_traffic_on_sent(run->traffic, run->next_index, time);
         run->next_index++;
+        advance(run);
     }
 }
 
@@ -328,7 +339,7 @@ static void fill_report(const struct cli_sim_run *run)
 {
     struct cli_sim_report *report = run->report;
     struct weir_sim_stats wire = weir_sim_stats(run->sim, NULL, NULL);
-    report->wire_bytes = wire.sent_bytes + 28 * wire.sent; /* IPv4 20, UDP 8 */
+    report->wire_bytes = wire.sent_bytes + run->engine->header_bytes * wire.sent;
     report->secondary_bytes = weir_slide_stats(run->server.slide)->secondary_bytes_total;
     report->started = CLI_SIM_START_TIME;
     report->ended = run->traffic->last_delivered > 0 ? run->traffic->last_delivered : run->now;
@@ -338,7 +349,7 @@ static void fill_report(const struct cli_sim_run *run)
 bool cli_sim_net_exchange(struct cli_sim_run *run)
 {
     static const struct weir_addr server = {
-        .ip = {10, 0, 0, 2}, .port = 4433, .family = WEIR_ADDR_IP4};
+        .ip = {10, 0, 0, 2}, .port = CLI_SIM_SERVER_PORT, .family = WEIR_ADDR_IP4};
     run->now = CLI_SIM_START_TIME;
     run->progressed = CLI_SIM_START_TIME;
     bool is_ready = open_network(run);

@@ -5,7 +5,8 @@
  *      client 10.0.0.1:40000 ===== link, the same both ways ===== server 10.0.0.2:4433
  *
  * Role: what the transports of "weir sim" share: hosts, clock, the order of the calls. What differs
- * is in struct cli_sim_engine: sim_rudp.c and sim_kcp.c fill it.
+ * is in struct cli_sim_engine: sim_rudp.c, sim_kcp.c and sim_tcp.c
+ * fill it.
  */
 #ifndef WEIR_CLI_SIM_NET_H
 #define WEIR_CLI_SIM_NET_H
@@ -19,6 +20,11 @@
 
 /* When the exchange begins: not 0, which may have a meaning of its own. */
 #define CLI_SIM_START_TIME WEIR_SEC
+
+enum {
+    CLI_SIM_SERVER_PORT = 4433,
+    CLI_SIM_UDP_HEADER_BYTES = 28 /* of IPv4 and UDP */
+};
 
 struct cli_sim_run;
 
@@ -35,6 +41,8 @@ struct cli_sim_host {
 };
 
 struct cli_sim_engine {
+    uint32_t header_bytes; /* of IP, and of UDP if that is below the engine, in each packet */
+    bool is_portless;      /* ports are the engine's business: its hosts have port 0 */
     const struct weir_verbs *(*verbs)(void);
     size_t (*secondary_bytes)(const struct cli_sim_run *run); /* of each host's slide */
     /* Sets engine_mem (cli_sim_net_map) and endpoint. False with the line printed. */
@@ -43,6 +51,9 @@ struct cli_sim_engine {
     bool (*connect)(struct cli_sim_run *run, const struct weir_addr *server);
     void (*drain_events)(struct cli_sim_run *run, struct cli_sim_host *host);
     enum weir_status (*send)(struct cli_sim_run *run, uint64_t index, struct weir_span message);
+    /* Sets next_index and is_full, after a message was taken or refused; NULL: messages leave one
+     * after the other. */
+    void (*advance)(struct cli_sim_run *run);
     /* Fills all of *sample but time and delivered_bytes; *is_idle: nothing is queued or in flight.
      * Only while the client's connection exists. */
     void (*look)(struct cli_sim_run *run, struct cli_sim_sample *sample, bool *is_idle);

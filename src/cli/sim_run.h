@@ -4,7 +4,8 @@
  *
  * Role: cmd_sim.c reads options and prints; sim_traffic.c is the application at both ends (what is
  * sent when, and what the receiver checks), the same for every transport; sim_net.c runs it over a
- * simulated network, with the engine of sim_rudp.c or sim_kcp.c at both ends; sim_plot.c draws.
+ * simulated network, with the engine of sim_rudp.c, sim_kcp.c or sim_tcp.c at both ends; sim_plot.c
+ * draws.
  * Everything is a function of the options: no clock, no randomness from the system.
  */
 #ifndef WEIR_CLI_SIM_RUN_H
@@ -20,7 +21,8 @@
 
 enum {
     CLI_SIM_HEADER_BYTES = 16, /* index and send time, in every message */
-    CLI_SIM_MESSAGES_MAX = 100000000
+    CLI_SIM_MESSAGES_MAX = 100000000,
+    CLI_SIM_FLOWS_MAX = 64
 };
 
 struct cli_sim_options {
@@ -32,7 +34,7 @@ struct cli_sim_options {
     struct weir_sim_link link; /* of each direction */
     weir_nsec rtt;
     enum weir_cc_kind cc;
-    uint64_t channels;
+    uint64_t channels; /* of tcp: flows */
     struct cli_kcp_options kcp;
     uint64_t seed;
     const char *plot_path, *trace_path; /* or NULL */
@@ -111,6 +113,9 @@ struct cli_sim_report {
     uint64_t first_sent, resent; /* payload bytes; of KCP: segments */
     bool has_segments;           /* the next three mean something */
     uint64_t resent_fast, resent_timeout, fec_recovered;
+    uint32_t flows;           /* of TCP, else 0; the next two are of it */
+    double fairness;          /* Jain's index when the first flow was done; 0: none was */
+    uint64_t timeouts;        /* retransmission timeouts of the client */
     uint64_t peak_held_bytes; /* at the receiver */
     uint64_t secondary_bytes; /* ever moved to the receiver's secondary store */
     weir_nsec started;        /* when connect was called */
@@ -123,6 +128,8 @@ struct cli_sim_report {
 bool cli_sim_run_rudp(const struct cli_sim_options *options, struct cli_sim_traffic *traffic,
                       struct cli_sim_plot *plot, struct cli_sim_report *report);
 bool cli_sim_run_kcp(const struct cli_sim_options *options, struct cli_sim_traffic *traffic,
+                     struct cli_sim_plot *plot, struct cli_sim_report *report);
+bool cli_sim_run_tcp(const struct cli_sim_options *options, struct cli_sim_traffic *traffic,
                      struct cli_sim_plot *plot, struct cli_sim_report *report);
 
 #endif

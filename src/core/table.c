@@ -37,6 +37,7 @@ enum {
     OVERFLOW_MAX = 15,
     KEY_BYTES_MIN = 4,
     KEY_BYTES_MAX = 40,
+    ALIAS_BLOCK_MAX = 24, /* an aliased key and the byte behind it */
     MEMORY_ALIGN = 64
 };
 
@@ -78,7 +79,10 @@ void weir_table_init(struct weir_table *table, void *mem, const struct weir_tabl
                      const struct weir_hash_key *hash_key)
 {
     WEIR_ASSERT(config->key_bytes >= KEY_BYTES_MIN && config->key_bytes <= KEY_BYTES_MAX);
-    WEIR_ASSERT(config->key_bytes % 4 == 0 && config->entry_bytes % 4 == 0);
+    WEIR_ASSERT(config->aliases == NULL
+                    ? config->key_bytes % 4 == 0
+                    : config->key_bytes % 8 == 7 && config->key_bytes < ALIAS_BLOCK_MAX);
+    WEIR_ASSERT(config->entry_bytes % 4 == 0);
     WEIR_ASSERT(config->entry_bytes >= config->key_bytes);
     uint32_t groups = count_groups(config->entries_max);
     uint8_t *start = mem;
@@ -92,14 +96,20 @@ void weir_table_init(struct weir_table *table, void *mem, const struct weir_tabl
         .entries_max = config->entries_max,
         .entry_bytes = config->entry_bytes,
         .key_bytes = config->key_bytes,
+        .aliases = config->aliases,
     };
 }
+
+/* The byte behind the key is no part of it: off with it (little-endian). */
+#define ALIAS_KEY_MASK   UINT64_C(0x00ffffffffffffff)
+#define ALIAS_FIRST_MASK UINT64_C(0x0000ffffffffffff)
 
 static struct place find_home(const struct weir_table *table, const void *key)
 {
     uint64_t hash;
-    if (table->key_bytes == sizeof(hash)) {
+    if (table->key_bytes == sizeof(hash) || table->key_bytes == sizeof(hash) - 1) {
         memcpy(&hash, key, sizeof(hash));
+        hash &= table->aliases == NULL ? UINT64_MAX : ALIAS_KEY_MASK;
         hash = weir_hash13_u64(&table->hash_key, hash);
     } else {
         hash = weir_hash13(&table->hash_key, key, table->key_bytes);
@@ -179,6 +189,40 @@ static inline bool keys_equal(const uint8_t *a, const uint8_t *b, uint16_t bytes
     }
 }
 
+static inline bool aliased_keys_equal(const struct weir_table *table, const uint8_t *entry,
+                                      const uint8_t *key)
+{
+    size_t last = table->key_bytes - (size_t)1;
+    if (table->aliases[entry[last]] != key[last]) {
+        return false;
+    }
+    if (last == 6) {
+        uint64_t words[2];
+        memcpy(&words[0], entry, sizeof(words[0]));
+        memcpy(&words[1], key, sizeof(words[1]));
+        return ((words[0] ^ words[1]) & ALIAS_FIRST_MASK) == 0;
+    }
+    return memcmp(entry, key, last) == 0;
+}
+
+static inline bool is_at(const struct weir_table *table, const uint8_t *entry, const void *key)
+{
+    return table->aliases == NULL ? keys_equal(entry, key, table->key_bytes)
+                                  : aliased_keys_equal(table, entry, key);
+}
+
+/* The place of a key that is in the table already. */
+static struct place find_home_of(const struct weir_table *table, const uint8_t *entry)
+{
+    uint8_t key[ALIAS_BLOCK_MAX];
+    if (table->aliases == NULL) {
+        return find_home(table, entry);
+    }
+    memcpy(key, entry, table->key_bytes + (size_t)1);
+    key[table->key_bytes - 1] = table->aliases[key[table->key_bytes - 1]];
+    return find_home(table, key);
+}
+
 void *weir_table_find(const struct weir_table *table, const void *key)
 {
     struct place home = find_home(table, key);
@@ -189,7 +233,7 @@ void *weir_table_find(const struct weir_table *table, const void *key)
         for (; mask != 0; mask &= mask - 1) {
             uint8_t *entry =
                 entry_at(table, (uint64_t)group * GROUP + (uint32_t)__builtin_ctz(mask));
-            if (keys_equal(entry, key, table->key_bytes)) {
+            if (is_at(table, entry, key)) {
                 return entry;
             }
         }
@@ -230,7 +274,7 @@ void weir_table_remove(struct weir_table *table, void *entry)
     WEIR_ASSERT(slot * table->entry_bytes == off && slot / GROUP < table->group_count);
     WEIR_ASSERT(table->tags[slot] != TAG_EMPTY);
     uint32_t last = (uint32_t)(slot / GROUP);
-    struct place home = find_home(table, entry);
+    struct place home = find_home_of(table, entry);
     for (uint32_t group = home.group; group != last; group = next_group(table, group)) {
         count_overflow(table, group, home.tag, -1);
     }

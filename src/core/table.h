@@ -21,6 +21,10 @@ struct weir_table_config {
     uint32_t entries_max;
     uint16_t entry_bytes; /* multiple of 4 */
     uint16_t key_bytes;   /* the key is the entry's first bytes: 4 to 40, multiple of 4 */
+    /* NULL, or 256 bytes: then the last byte of a key lies in its entry as any byte that stands for
+     * it, aliases[stored] == byte. The owner may change one for the other at any time. key_bytes is
+     * 7 or 23; the byte behind the key is the owner's, and in the keys of calls ignored. */
+    const uint8_t *aliases;
 };
 
 struct weir_table {
@@ -31,6 +35,7 @@ struct weir_table {
     uint32_t group_count;
     uint32_t count, entries_max;
     uint16_t entry_bytes, key_bytes;
+    const uint8_t *aliases;
 };
 
 size_t weir_table_mem_size(const struct weir_table_config *config);
@@ -41,7 +46,8 @@ void weir_table_init(struct weir_table *table, void *mem, const struct weir_tabl
                      const struct weir_hash_key *hash_key);
 /* The entry with this key, or NULL. */
 void *weir_table_find(const struct weir_table *table, const void *key);
-/* A new entry with its key written and the rest zero; NULL when full. The key must not be in it. */
+/* A new entry with its key written and the rest zero; NULL when full. The key must not be in it.
+ * Where there are aliases, the caller writes one in the place of the last byte. */
 void *weir_table_insert(struct weir_table *table, const void *key);
 void weir_table_remove(struct weir_table *table, void *entry);
 /* For sweeps: the first entry at or after position *at (start with 0), which is then moved past

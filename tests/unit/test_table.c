@@ -358,12 +358,59 @@ static void memory_follows_the_bound(void **state)
     free(mem);
 }
 
+/* Keys of which the last byte lies in the entry as one of several that stand for it. */
+static void keys_are_found_by_any_alias(void **state)
+{
+    (void)state;
+    static uint8_t aliases[256];
+    for (unsigned i = 0; i < 256; i++) {
+        aliases[i] = (uint8_t)(i % 5);
+    }
+    const struct weir_table_config configs[] = {
+        {.entries_max = 500, .entry_bytes = 16, .key_bytes = 7, .aliases = aliases},
+        {.entries_max = 500, .entry_bytes = 32, .key_bytes = 23, .aliases = aliases}};
+    const struct weir_hash_key hash_key = {.k0 = 1, .k1 = 2};
+    for (unsigned c = 0; c < 2; c++) {
+        struct weir_table table;
+        uint8_t *entries[500];
+        size_t last = configs[c].key_bytes - (size_t)1;
+        void *mem = calloc(1, weir_table_mem_size(&configs[c]));
+        weir_table_init(&table, mem, &configs[c], &hash_key);
+        for (unsigned i = 0; i < 500; i++) {
+            uint8_t key[24] = {(uint8_t)i, (uint8_t)(i >> 8)};
+            key[last] = (uint8_t)(i % 5);
+            key[last + 1] = 99; /* no part of it */
+            assert_null(weir_table_find(&table, key));
+            entries[i] = weir_table_insert(&table, key);
+            entries[i][last] = (uint8_t)(i % 5 + 5 * (i % 40));
+            entries[i][last + 1] = (uint8_t)i; /* nor here */
+        }
+        for (unsigned i = 0; i < 500; i++) {
+            uint8_t key[24] = {(uint8_t)i, (uint8_t)(i >> 8)};
+            key[last] = (uint8_t)((i + 1) % 5);
+            assert_null(weir_table_find(&table, key));
+            key[last] = (uint8_t)(i % 5);
+            assert_ptr_equal(weir_table_find(&table, key), entries[i]);
+            entries[i][last] = (uint8_t)(i % 5 + 5 * ((i + 7) % 40));
+            assert_ptr_equal(weir_table_find(&table, key), entries[i]);
+            weir_table_remove(&table, entries[i]);
+            assert_null(weir_table_find(&table, key));
+        }
+        assert_int_equal(table.count, 0);
+        free(mem);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tag_forms_agree),          cmocka_unit_test(follows_an_array),
-        cmocka_unit_test(whole_keys_are_compared),  cmocka_unit_test(refuses_one_too_many),
-        cmocka_unit_test(one_group_for_all),        cmocka_unit_test(a_sweep_may_remove),
+        cmocka_unit_test(keys_are_found_by_any_alias),
+        cmocka_unit_test(tag_forms_agree),
+        cmocka_unit_test(follows_an_array),
+        cmocka_unit_test(whole_keys_are_compared),
+        cmocka_unit_test(refuses_one_too_many),
+        cmocka_unit_test(one_group_for_all),
+        cmocka_unit_test(a_sweep_may_remove),
         cmocka_unit_test(memory_follows_the_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tcp_pair.h - two TCP endpoints on a simulated link in virtual time: what most TCP tests start
+ * from.
+ *
+ * Order: tcp_pair_open, then any calls on the endpoints, with tcp_pair_step or tcp_pair_run between
+ * them. Events go to the on_event of their host; nothing is hidden.
+ */
+#ifndef TESTS_TCP_PAIR_H
+#define TESTS_TCP_PAIR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/os.h"
+#include "weir/sim.h"
+#include "weir/tcp.h"
+
+enum {
+    TCP_PAIR_TX_BYTES = 1 << 18,
+    TCP_PAIR_PACKETS = 512,
+    TCP_PAIR_TRANSMITS = 256
+};
+
+struct tcp_pair;
+
+struct tcp_host {
+    struct tcp_pair *pair;
+    struct weir_driver *driver;
+    struct weir_slide *slide;
+    void *slide_mem;
+    size_t slide_bytes;
+    struct weir_tcp *tcp;
+    void *tcp_mem;
+    size_t tcp_bytes;
+    int listener;               /* the server's, on tcp_pair_server_addr */
+    struct weir_tcp_conn *conn; /* the one connection, where a test has just one */
+    struct weir_packet packets[TCP_PAIR_PACKETS];
+    struct weir_transmit transmits[TCP_PAIR_TRANSMITS];
+    uint8_t *tx_buffer;
+    size_t tx_bytes;             /* of it that output may use */
+    uint32_t datagram_bytes_max; /* the longest it sent */
+};
+
+struct tcp_pair {
+    weir_nsec now;
+    struct weir_sim *sim;
+    struct tcp_host hosts[2]; /* 0: client, 1: server */
+    void (*on_event)(struct tcp_pair *pair, struct tcp_host *host, struct weir_tcp_event *event);
+    void *user;
+};
+
+struct tcp_pair_options {
+    uint64_t seed;
+    struct weir_sim_link link; /* both directions */
+    struct weir_tcp_config tcp;
+    const struct weir_tcp_config *server; /* in place of tcp; NULL: the same */
+};
+
+/* 20 ms each way, no impairments, the default configuration with 16 connections; the server
+ * listens. */
+void tcp_pair_options_default(struct tcp_pair_options *options);
+void tcp_pair_open(struct tcp_pair *pair, const struct tcp_pair_options *options,
+                   void (*on_event)(struct tcp_pair *, struct tcp_host *, struct weir_tcp_event *),
+                   void *user);
+void tcp_pair_close(struct tcp_pair *pair);
+struct weir_addr tcp_pair_server_addr(void);
+/* Starts hosts[0].conn towards hosts[1]. */
+void tcp_pair_connect(struct tcp_pair *pair);
+/* Receives, drains events, runs timers and sends on both hosts at the present time. */
+void tcp_pair_settle(struct tcp_pair *pair);
+/* Moves to the next thing that is due, at most until. false: nothing is, and now is until. */
+bool tcp_pair_step(struct tcp_pair *pair, weir_nsec until);
+/* Runs until the time has come. */
+void tcp_pair_run(struct tcp_pair *pair, weir_nsec until);
+
+#endif
