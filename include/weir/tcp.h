@@ -55,7 +55,7 @@ struct weir_tcp_tuning {
     weir_nsec ack_delay;    /* longest wait for data to carry an ACK, default 40 ms, at most 500 */
     weir_nsec user_timeout; /* closed when data was unacknowledged so long, default 300 s; 0: never.
                                At least 100 s to be conforming (RFC 1122 4.2.3.5) */
-    weir_nsec connect_timeout;    /* default 180 s, of a passive open 60 s at most */
+    weir_nsec connect_timeout;    /* default 180 s, of a passive open a third */
     weir_nsec fin_timeout;        /* of silence in FIN-WAIT-2, default 60 s */
     weir_nsec time_wait;          /* default 60 s */
     weir_nsec keepalive;          /* first probe after so much silence; default 0: none. Whether

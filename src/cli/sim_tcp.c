@@ -101,9 +101,9 @@ static const char *text_of_cause(enum weir_tcp_close_cause cause)
     case WEIR_TCP_CAUSE_UNREACHABLE:
         return "unreachable";
     case WEIR_TCP_CAUSE_DONE:
-        break;
+    default:
+        return "closed";
     }
-    return "closed";
 }
 
 /* Of the client's handles; NULL: none of them. */
@@ -142,7 +142,8 @@ static void advance(struct cli_sim_run *run)
 /* Jain's index: 1 when all have the same, 1 / count when one has everything. */
 static double fairness_of(const struct tcp *tcp)
 {
-    double sum = 0, squares = 0;
+    double sum = 0;
+    double squares = 0;
     for (uint32_t i = 0; i < tcp->count; i++) {
         double bytes = (double)tcp->flows[i].delivered_bytes;
         sum += bytes;
@@ -247,7 +248,7 @@ static enum weir_status send_message(struct cli_sim_run *run, uint64_t index,
 static void look(struct cli_sim_run *run, struct cli_sim_sample *sample, bool *is_idle)
 {
     struct tcp *tcp = run->user;
-    struct weir_tcp_conn_stats stats;
+    struct weir_tcp_conn_stats stats = {0};
     sample->window_bytes = 0;
     *is_idle = true;
     for (uint32_t i = tcp->count; i-- > 0;) {

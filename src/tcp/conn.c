@@ -520,13 +520,21 @@ void weir_tcp_conn_end(struct awake *awake, enum weir_tcp_close_cause cause)
     weir_tcp_pend(awake, PENDING_CLOSED);
 }
 
+/* While cookies are good a late copy of a peer's first segment would open the connection once more:
+ * who closed last remembers it for the time, too. */
+static bool is_replayable(const struct awake *awake)
+{
+    return awake->cause == WEIR_TCP_CAUSE_DONE && awake->listener >= 0 &&
+           weir_tcp_cookie_is_good(awake->ep);
+}
+
 void weir_tcp_conn_settle(struct awake *awake)
 {
     /* The last ACK or RST leaves first. */
     if (!awake->is_done || awake->is_ack_wanted || awake->is_reset_wanted) {
         return;
     }
-    if (awake->state == WEIR_TCP_STATE_TIME_WAIT) {
+    if (awake->state == WEIR_TCP_STATE_TIME_WAIT || is_replayable(awake)) {
         weir_tcp_conn_time_wait(awake);
     } else {
         weir_tcp_conn_free(awake);

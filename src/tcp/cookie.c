@@ -64,6 +64,11 @@ uint32_t weir_tcp_cookie_make(struct weir_tcp *ep, const struct weir_path *path,
     return hash_cookie(ep, path, syn->seq, ep->now >> SLOT_SHIFT, low);
 }
 
+bool weir_tcp_cookie_is_good(const struct weir_tcp *ep)
+{
+    return ep->is_cookie_used && (ep->now - ep->cookie_at) >> SLOT_SHIFT < SLOTS;
+}
+
 enum cookie_verdict weir_tcp_cookie_check(struct weir_tcp *ep, const struct weir_path *path,
                                           const struct weir_tcp_segment *ack,
                                           struct weir_tcp_segment *syn)
@@ -72,8 +77,8 @@ enum cookie_verdict weir_tcp_cookie_check(struct weir_tcp *ep, const struct weir
     uint64_t slot = ep->now >> SLOT_SHIFT;
     uint8_t low = (uint8_t)cookie;
     bool is_right = false;
-    if (!ep->is_cookie_used || (ep->now - ep->cookie_at) >> SLOT_SHIFT >= SLOTS) {
-        return COOKIE_WRONG; /* none is on its way */
+    if (!weir_tcp_cookie_is_good(ep)) {
+        return COOKIE_WRONG;
     }
     for (uint64_t back = 0; back < SLOTS && back <= slot && !is_right; back++) {
         is_right = hash_cookie(ep, path, ack->seq - 1, slot - back, low) == cookie;

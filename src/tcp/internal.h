@@ -459,6 +459,9 @@ void weir_tcp_on_time_wait(struct weir_tcp *ep, struct weir_tcp_conn *conn,
 uint32_t weir_tcp_cookie_make(struct weir_tcp *ep, const struct weir_path *path,
                               const struct weir_tcp_segment *syn);
 
+/* May one that was sent come back yet? */
+bool weir_tcp_cookie_is_good(const struct weir_tcp *ep);
+
 enum cookie_verdict {
     COOKIE_WRONG,
     COOKIE_EARLY, /* it may be ours, of a connection whose first segment was lost */

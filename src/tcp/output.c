@@ -422,7 +422,7 @@ static uint32_t choose_length(struct writer *w, const struct outgoing *out, uint
     uint32_t unsent = weir_tcp_unsent(awake);
     int32_t room = weir_tcp_diff(awake->snd_una + awake->snd_wnd, awake->snd_nxt);
     uint32_t least = unsent < full ? unsent : full;
-    if (room <= 0) {
+    if (room <= 0 || full == 0) {
         return 0;
     }
     least = (uint32_t)room < least ? (uint32_t)room : least;

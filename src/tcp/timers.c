@@ -9,10 +9,10 @@
 
 enum {
     SWEEP_SLOTS = 4096, /* of the tables in one go */
+    PASSIVE_SHARE = 3,  /* of connect_timeout for a passive open */
     AGES = CODE_TIME_WAIT_NEW - CODE_TIME_WAIT
 };
 
-static const weir_nsec syn_received_max = 60 * WEIR_SEC;
 static const weir_nsec sweep_period_min = 10 * WEIR_MSEC;
 
 /* --- one timer -------------------------------------------------------------------------------- */
@@ -52,7 +52,7 @@ static void on_syn_timer(struct awake *awake)
     struct weir_tcp *ep = awake->ep;
     weir_nsec limit = ep->config.tuning.connect_timeout;
     if (awake->listener >= 0) {
-        limit = weir_min_u64(limit, syn_received_max);
+        limit /= PASSIVE_SHARE;
     }
     awake->loss_at = WEIR_NEVER;
     /* RFC 9293 3.8.3: three minutes at least for a SYN (MUST-23). */
