@@ -24,6 +24,7 @@
 #include "weir/driver.h"
 #include "weir/loop.h"
 #include "weir/parcel.h"
+#include "weir/route.h"
 #include "weir/rudp_stats.h"
 #include "weir/slide.h"
 #include "weir/span.h"
@@ -98,6 +99,9 @@ struct weir_rudp_config {
     uint32_t packets_max;          /* packets in flight, all connections, default 65,536 */
     uint32_t fragments_max;        /* fragments and parcels on their way, default 131,072 */
     bool is_accepting;             /* answers strangers; default off: connects only */
+    const struct weir_route *route; /* of a crew: the ids issued here lead to shard; must stay as
+                                       long as mem. Default NULL */
+    uint32_t shard;
 
     enum weir_cc_kind cc; /* default: the first of each enum */
     enum weir_rudp_resend resend;

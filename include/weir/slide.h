@@ -18,6 +18,7 @@
 #ifndef WEIR_SLIDE_H
 #define WEIR_SLIDE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,7 +43,7 @@ struct weir_hold {
     struct weir_span span; /* where the bytes are now */
     struct weir_hold *next;
     struct weir_hold *previous;
-    uint8_t is_secondary;
+    struct weir_slide *owner; /* whose hold it is; NULL: the bytes are in the secondary store */
 };
 
 struct weir_slide_stats {
@@ -77,6 +78,26 @@ WEIR_API enum weir_status weir_slide_hold(struct weir_slide *slide, struct weir_
                                           struct weir_span span);
 /* Ends a hold that weir_slide_hold made; its bytes are gone with the next weir_slide_room. */
 WEIR_API void weir_slide_drop(struct weir_slide *slide, struct weir_hold *hold);
+
+/* --- shards ------------------------------------------------------------------------------------
+ * A worker has one slide to receive into; each shard has a slide of its own for its engines to hold
+ * in, a share, which is never received into. While it has joined a worker's slide, what lies in that
+ * is held in place there, and counted in both. When it leaves, it takes its bytes along: to its
+ * secondary store, and what does not fit to its own size_bytes, so a share can hold in place at most
+ * size_bytes - batch_bytes_max (64 will do for that) wherever the bytes are. */
+
+/* share must not be joined already, host must be no share that is. */
+WEIR_API void weir_slide_join(struct weir_slide *share, struct weir_slide *host);
+/* The shares, all joined to host, leave it. Ends the validity of spans of theirs that are not held.
+ * Costs one walk over what is held in host, and the copies. */
+WEIR_API void weir_slide_leave(struct weir_slide *host, struct weir_slide *const *shares,
+                               uint32_t count);
+
+/* Is it in the secondary store? */
+static inline bool weir_hold_is_secondary(const struct weir_hold *hold)
+{
+    return hold->span.length > 0 && hold->owner == NULL;
+}
 
 /* Borrowed, kept up to date in place, valid as long as the slide. */
 WEIR_API const struct weir_slide_stats *weir_slide_stats(const struct weir_slide *slide);

@@ -13,6 +13,9 @@
  * walked for every batch) goes to the secondary store. When that is full, everything held in place
  * is pushed together at the front; the bound on it leaves room for a batch behind.
  *
+ * A share's holds are on the list of the slide that it has joined, or, brought along, on its own; its
+ * own bytes are filled one behind the other and pushed together when their end is reached.
+ *
  * Holds in place are on a list in the order they were made. Their bytes may overlap: a message held
  * twice stays one run of bytes in place, and becomes two blocks in the secondary store.
  */
@@ -42,6 +45,9 @@ struct weir_slide {
     size_t batch_held_end;    /* one past the last byte held of this batch; start when none is */
     size_t in_place_bytes;    /* sum of the lengths on the list */
     struct weir_hold *first;
+    struct weir_slide *host; /* of a share that has joined one */
+    size_t away_bytes;       /* of a share: what it holds there */
+    bool is_leaving;
     struct weir_slide_stats stats;
 };
 
@@ -95,6 +101,13 @@ enum weir_status weir_slide_init(void *mem, const struct weir_slide_config *conf
     return WEIR_OK;
 }
 
+static bool is_in_slide(const struct weir_slide *slide, struct weir_span span)
+{
+    uintptr_t base = (uintptr_t)slide->bytes;
+    uintptr_t data = (uintptr_t)span.data;
+    return data >= base && data < base + slide->size;
+}
+
 static size_t offset_of(const struct weir_slide *slide, const struct weir_hold *hold)
 {
     return (size_t)(hold->span.data - slide->bytes);
@@ -130,7 +143,22 @@ static void unlink_hold(struct weir_slide *slide, struct weir_hold *hold)
     slide->in_place_bytes -= hold->span.length;
 }
 
-/* Copies the hold's bytes to the secondary store; false when that is full. */
+/* The slide in whose bytes the hold lies: of a share its own or its host's. */
+static struct weir_slide *place_of(struct weir_slide *slide, struct weir_span span)
+{
+    return slide->host != NULL && is_in_slide(slide->host, span) ? slide->host : slide;
+}
+
+/* From the list of the place; it is the owner's that then copies its bytes, or forgets them. */
+static void remove_from(struct weir_slide *place, struct weir_hold *hold)
+{
+    if (hold->owner != place) {
+        hold->owner->away_bytes -= hold->span.length;
+    }
+    unlink_hold(place, hold);
+}
+
+/* Copies the hold's bytes to the owner's secondary store; false when that is full. */
 static bool copy_to_secondary(struct weir_slide *slide, struct weir_hold *hold)
 {
     size_t length = hold->span.length;
@@ -140,7 +168,6 @@ static bool copy_to_secondary(struct weir_slide *slide, struct weir_hold *hold)
     }
     memcpy(block, hold->span.data, length);
     hold->span.data = (const uint8_t *)block;
-    hold->is_secondary = 1;
     slide->stats.secondary_bytes += length;
     slide->stats.secondary_bytes_total += length;
     return true;
@@ -230,8 +257,9 @@ static void clear_ahead(struct weir_slide *slide)
         if (end_of(slide, hold) <= slide->start) {
             continue;
         }
-        if (from < wanted_end && copy_to_secondary(slide, hold)) {
-            unlink_hold(slide, hold);
+        if (from < wanted_end && copy_to_secondary(hold->owner, hold)) {
+            remove_from(slide, hold);
+            hold->owner = NULL;
         } else if (from < needed_end) {
             is_blocked = true;
         } else if (from < slide->limit) {
@@ -267,24 +295,26 @@ void weir_slide_received(struct weir_slide *slide, size_t used)
     slide->stats.received_bytes += used;
 }
 
-static bool is_in_slide(const struct weir_slide *slide, struct weir_span span)
+static size_t in_place_room(const struct weir_slide *slide)
 {
-    uintptr_t base = (uintptr_t)slide->bytes;
-    uintptr_t data = (uintptr_t)span.data;
-    return data >= base && data < base + slide->size;
+    return slide->size - slide->batch_max - slide->in_place_bytes - slide->away_bytes;
 }
 
-static enum weir_status hold_in_place(struct weir_slide *slide, struct weir_hold *hold)
+static enum weir_status hold_in_place(struct weir_slide *slide, struct weir_slide *place,
+                                      struct weir_hold *hold)
 {
-    if (hold->span.length > slide->size - slide->batch_max - slide->in_place_bytes) {
+    size_t length = hold->span.length;
+    if (length > in_place_room(place) || length > in_place_room(slide)) {
         return WEIR_ERR_FULL;
     }
-    link_hold(slide, hold);
+    link_hold(place, hold);
+    hold->owner = slide;
+    slide->away_bytes += place != slide ? length : 0;
     /* Bytes outside of the batch are held already: they do not move start. */
-    size_t end = end_of(slide, hold);
-    if (offset_of(slide, hold) >= slide->start && end <= slide->limit &&
-        end > slide->batch_held_end) {
-        slide->batch_held_end = end;
+    size_t end = end_of(place, hold);
+    if (offset_of(place, hold) >= place->start && end <= place->limit &&
+        end > place->batch_held_end) {
+        place->batch_held_end = end;
     }
     return WEIR_OK;
 }
@@ -296,15 +326,17 @@ enum weir_status weir_slide_hold(struct weir_slide *slide, struct weir_hold *hol
     if (span.length == 0) {
         return WEIR_OK;
     }
+    struct weir_slide *place = place_of(slide, span);
     enum weir_status status = WEIR_OK;
-    if (is_in_slide(slide, span)) {
-        WEIR_ASSERT(end_of(slide, hold) <= slide->size);
-        status = hold_in_place(slide, hold);
+    if (is_in_slide(place, span)) {
+        WEIR_ASSERT(end_of(place, hold) <= place->size);
+        status = hold_in_place(slide, place, hold);
     } else if (!copy_to_secondary(slide, hold)) {
         status = WEIR_ERR_FULL;
     }
     if (status != WEIR_OK) {
         slide->stats.refused++;
+        *hold = (struct weir_hold){.span = {NULL, 0}};
         return status;
     }
     slide->stats.held_bytes += span.length;
@@ -321,13 +353,64 @@ void weir_slide_drop(struct weir_slide *slide, struct weir_hold *hold)
     }
     WEIR_ASSERT(slide->stats.held_bytes >= length);
     slide->stats.held_bytes -= length;
-    if (hold->is_secondary) {
+    if (hold->owner == NULL) {
         weir_store_give(slide->store, hold->span.data, length);
         slide->stats.secondary_bytes -= length;
     } else {
-        unlink_hold(slide, hold);
+        remove_from(place_of(slide, hold->span), hold);
     }
     *hold = (struct weir_hold){.span = {NULL, 0}};
+}
+
+/* --- shards ----------------------------------------------------------------------------------- */
+
+void weir_slide_join(struct weir_slide *share, struct weir_slide *host)
+{
+    WEIR_ASSERT(share->host == NULL && host->host == NULL && share != host);
+    share->host = host;
+}
+
+/* Into the share's own bytes. There is room, if only after pushing together: see in_place_room. */
+static void bring_along(struct weir_slide *share, struct weir_hold *hold)
+{
+    size_t length = hold->span.length;
+    if (share->first == NULL) {
+        share->start = 0;
+    }
+    if (length > share->size - share->start) {
+        compact(share);
+    }
+    WEIR_ASSERT(length <= share->size - share->start);
+    memcpy(share->bytes + share->start, hold->span.data, length);
+    hold->span.data = share->bytes + share->start;
+    share->start += length;
+    link_hold(share, hold);
+}
+
+void weir_slide_leave(struct weir_slide *host, struct weir_slide *const *shares, uint32_t count)
+{
+    struct weir_hold *next = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        WEIR_ASSERT(shares[i]->host == host);
+        shares[i]->is_leaving = true;
+    }
+    for (struct weir_hold *hold = host->first; hold != NULL; hold = next) {
+        next = hold->next;
+        if (!hold->owner->is_leaving) {
+            continue;
+        }
+        remove_from(host, hold);
+        if (copy_to_secondary(hold->owner, hold)) {
+            hold->owner = NULL;
+        } else {
+            bring_along(hold->owner, hold);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        WEIR_ASSERT(shares[i]->away_bytes == 0);
+        shares[i]->host = NULL;
+        shares[i]->is_leaving = false;
+    }
 }
 
 const struct weir_slide_stats *weir_slide_stats(const struct weir_slide *slide)

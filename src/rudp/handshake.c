@@ -25,6 +25,13 @@ enum {
 
 static const weir_nsec first_attempt_ns = 250 * WEIR_MSEC;
 
+/* All shards of a crew must be able to tell which of them a new connection belongs to. */
+static struct weir_hash_key id_key_of(const struct weir_route *route)
+{
+    struct weir_hash_key key = {route->key[0], route->key[1]};
+    return (struct weir_hash_key){weir_hash24(&key, "first", 5), weir_hash24(&key, "second", 6)};
+}
+
 void weir_rudp_handshake_secrets(struct weir_rudp *ep, const uint8_t seed[32])
 {
     weir_prng_secret_init(&ep->secret, seed);
@@ -33,7 +40,8 @@ void weir_rudp_handshake_secrets(struct weir_rudp *ep, const uint8_t seed[32])
         words[i] = weir_prng_secret_next(&ep->secret);
     }
     ep->cookie_key = (struct weir_hash_key){words[0], words[1]};
-    ep->id_key = (struct weir_hash_key){words[2], words[3]};
+    ep->id_key = ep->config.route != NULL ? id_key_of(ep->config.route)
+                                          : (struct weir_hash_key){words[2], words[3]};
     ep->reset_key = (struct weir_hash_key){words[4], words[5]};
     weir_prng_init(&ep->prng, weir_prng_secret_next(&ep->secret));
 }
@@ -73,10 +81,30 @@ uint64_t weir_rudp_local_id_for_client(struct weir_rudp *ep)
 {
     for (;;) {
         uint64_t id = weir_prng_secret_next(&ep->secret);
-        if (id != 0 && weir_rudp_conn_find(ep, id) == NULL) {
+        const struct weir_route *route = ep->config.route;
+        if (id != 0 && (route == NULL || weir_route_id(route, id) == ep->config.shard) &&
+            weir_rudp_conn_find(ep, id) == NULL) {
             return id;
         }
     }
+}
+
+/* An INIT leads to where the connection that it asks for will be. */
+uint32_t weir_rudp_route(const void *route, const struct weir_packet *packet)
+{
+    const struct weir_route *of = (const struct weir_route *)route;
+    uint32_t version = 0;
+    uint64_t id = 0;
+    if (packet->length < WEIR_RUDP_HEADER_BYTES) {
+        return 0;
+    }
+    id = weir_load64(packet->data + 1);
+    if (packet->data[0] >> 4 == WEIR_RUDP_KIND_INIT &&
+        weir_rudp_peek_version(weir_span_of(packet->data, packet->length), &version, &id)) {
+        struct weir_hash_key key = id_key_of(of);
+        id = permute(&key, id);
+    }
+    return weir_route_id(of, id);
 }
 
 static uint64_t reset_token(const struct weir_rudp *ep, uint64_t local_id)

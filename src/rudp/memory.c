@@ -42,6 +42,7 @@ static bool config_is_valid(const struct weir_rudp_config *config)
     const size_t store_min = 1 << 16;
     return config->slide != NULL && config->connections_max > 0 &&
            config->connections_max < INDEX_MAX && config->channels_max > 0 &&
+           (config->route == NULL || config->shard < config->route->shards) &&
            config->channels_max <= WEIR_RUDP_CHANNELS_MAX && config->message_bytes_max > 0 &&
            config->message_bytes_max <= WEIR_RUDP_MESSAGE_BYTES_MAX &&
            config->receive_window_bytes >= config->message_bytes_max + MESSAGE_COST_BYTES &&

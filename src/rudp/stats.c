@@ -55,7 +55,7 @@ static uint64_t secondary_bytes(const struct weir_rudp_conn *conn)
     for (uint32_t i = 0; i < weir_rudp_conn_channels(conn); i++) {
         const struct channel *channel = i == 0 ? &conn->channel0 : &conn->channels[i - 1];
         for (const struct held *held = channel->held_first; held != NULL; held = held->next) {
-            bytes += held->hold.is_secondary ? held->length : 0;
+            bytes += weir_hold_is_secondary(&held->hold) ? held->length : 0;
         }
     }
     return bytes;

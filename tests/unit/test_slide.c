@@ -130,7 +130,7 @@ static void test_old_holds_move_to_secondary(void **state)
     struct weir_hold last;
     assert_int_equal(weir_slide_hold(f.slide, &old, part(receive(f.slide, BATCH, 1), 0, 500)),
                      WEIR_OK);
-    assert_int_equal(old.is_secondary, 0);
+    assert_false(weir_hold_is_secondary(&old));
     /* Holding the end of every batch makes start go round the buffer. */
     for (int i = 0; i < 3 * SIZE / BATCH; i++) {
         struct weir_span batch = receive(f.slide, BATCH, 2);
@@ -140,7 +140,7 @@ static void test_old_holds_move_to_secondary(void **state)
         (void)weir_slide_room(f.slide);
         weir_slide_drop(f.slide, &last);
     }
-    assert_int_equal(old.is_secondary, 1);
+    assert_true(weir_hold_is_secondary(&old));
     assert_true(is_filled(old.span, 1));
     assert_int_equal(weir_slide_stats(f.slide)->secondary_bytes, 500);
     weir_slide_drop(f.slide, &old);
@@ -159,7 +159,7 @@ static void test_foreign_bytes_are_copied(void **state)
     memset(frame, 9, sizeof(frame));
     assert_int_equal(weir_slide_hold(f.slide, &hold, weir_span_of(frame, 1500)), WEIR_OK);
     memset(frame, 0, sizeof(frame));
-    assert_int_equal(hold.is_secondary, 1);
+    assert_true(weir_hold_is_secondary(&hold));
     assert_true(is_filled(hold.span, 9));
     assert_int_equal(weir_slide_hold(f.slide, &more, weir_span_of(frame, SECONDARY)),
                      WEIR_ERR_FULL);
@@ -192,7 +192,7 @@ static void test_compacts_up_to_the_bound(void **state)
     assert_int_equal(weir_slide_stats(f.slide)->held_bytes, held);
     assert_int_equal(weir_slide_stats(f.slide)->refused, 1);
     for (size_t i = 0; i < count; i++) {
-        assert_int_equal(holds[i].is_secondary, 0);
+        assert_false(weir_hold_is_secondary(&holds[i]));
         assert_true(is_filled(holds[i].span, (uint8_t)i));
     }
     assert_true(weir_slide_room(f.slide).length >= BATCH);
@@ -338,6 +338,155 @@ static void test_random(void **state)
     }
 }
 
+/* --- shares ----------------------------------------------------------------------------------- */
+
+enum {
+    HOSTS = 3,
+    SHARES = 5
+};
+
+/* A share keeps its bytes when it leaves with its secondary store full, and over and over again. */
+static void test_share_brings_along_what_it_holds(void **state)
+{
+    (void)state;
+    struct fixture host = make_slide(0);
+    struct fixture share = make_slide(0);
+    struct weir_hold holds[4];
+    weir_slide_join(share.slide, host.slide);
+    struct weir_span batch = receive(host.slide, BATCH, 5);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(weir_slide_hold(share.slide, &holds[i], part(batch, i * 1000, 900)),
+                         WEIR_OK);
+        assert_ptr_equal(holds[i].span.data, batch.data + i * 1000);
+    }
+    assert_int_equal(weir_slide_stats(share.slide)->held_bytes, 3600);
+    weir_slide_drop(share.slide, &holds[1]);
+    weir_slide_leave(host.slide, &share.slide, 1);
+    assert_ptr_equal(weir_slide_room(host.slide).data, batch.data); /* nothing is held there */
+    (void)receive(host.slide, BATCH, 6);
+    for (size_t i = 0; i < 4; i++) {
+        if (i != 1) {
+            assert_int_equal(holds[i].span.length, 900);
+            assert_true(is_filled(holds[i].span, 5));
+            assert_false(weir_hold_is_secondary(&holds[i]));
+            weir_slide_drop(share.slide, &holds[i]);
+        }
+    }
+    assert_int_equal(weir_slide_stats(share.slide)->held_bytes, 0);
+    free(host.mem);
+    free(share.mem);
+}
+
+/* What a share holds is bounded by its own size, wherever the bytes are. */
+static void test_share_is_bounded(void **state)
+{
+    (void)state;
+    struct weir_slide_config small = {4096, 64, 0};
+    struct fixture host = make_slide(0);
+    struct weir_slide *share = NULL;
+    struct weir_hold holds[3];
+    void *mem = aligned_alloc(64, (weir_slide_mem_size(&small) + 63) & ~(size_t)63);
+    assert_int_equal(weir_slide_init(mem, &small, &share), WEIR_OK);
+    weir_slide_join(share, host.slide);
+    struct weir_span batch = receive(host.slide, BATCH, 5);
+    assert_int_equal(weir_slide_hold(share, &holds[0], part(batch, 0, 4000)), WEIR_OK);
+    assert_int_equal(weir_slide_hold(share, &holds[1], part(batch, 4000, 33)), WEIR_ERR_FULL);
+    assert_int_equal(weir_slide_hold(share, &holds[1], part(batch, 4000, 32)), WEIR_OK);
+    weir_slide_leave(host.slide, &share, 1);
+    assert_int_equal(weir_slide_hold(share, &holds[2], part(holds[0].span, 0, 1)), WEIR_ERR_FULL);
+    assert_true(is_filled(holds[0].span, 5) && is_filled(holds[1].span, 5));
+    weir_slide_drop(share, &holds[0]);
+    weir_slide_join(share, host.slide);
+    batch = receive(host.slide, BATCH, 6);
+    assert_int_equal(weir_slide_hold(share, &holds[0], part(batch, 0, 4000)), WEIR_OK);
+    weir_slide_leave(host.slide, &share, 1); /* has to push together */
+    assert_true(is_filled(holds[0].span, 6) && is_filled(holds[1].span, 5));
+    free(mem);
+    free(host.mem);
+}
+
+static void run_shares(uint64_t seed)
+{
+    struct weir_prng prng;
+    struct fixture hosts[HOSTS];
+    struct fixture shares[SHARES];
+    size_t at[SHARES]; /* which host each has joined */
+    static uint8_t owner[HOLDS_MAX];
+    weir_prng_init(&prng, seed);
+    memset(shadows, 0, sizeof(shadows));
+    for (size_t i = 0; i < HOSTS; i++) {
+        hosts[i] = make_slide(0);
+    }
+    for (size_t i = 0; i < SHARES; i++) {
+        shares[i] = make_slide(weir_prng_below(&prng, 2) == 0 ? 0 : SECONDARY);
+        at[i] = draw_below(&prng, HOSTS);
+        weir_slide_join(shares[i].slide, hosts[at[i]].slide);
+    }
+    for (int step = 0; step < 600; step++) {
+        size_t host = draw_below(&prng, HOSTS);
+        struct weir_mut_span room = weir_slide_room(hosts[host].slide);
+        CHECK(seed, room.length >= BATCH);
+        (void)sum_held(seed);
+        for (size_t i = 0; i < BATCH; i++) {
+            room.data[i] = (uint8_t)weir_prng_next(&prng);
+        }
+        weir_slide_received(hosts[host].slide, BATCH);
+        for (size_t i = 0; i < HOLDS_MAX; i++) {
+            if (shadows[i].hold.span.length > 0 && draw_below(&prng, 8) == 0) {
+                weir_slide_drop(shares[owner[i]].slide, &shadows[i].hold);
+            }
+            size_t share = draw_below(&prng, SHARES);
+            if (shadows[i].hold.span.length == 0 && at[share] == host &&
+                draw_below(&prng, 8) == 0) {
+                size_t offset = draw_below(&prng, BATCH - HOLD_BYTES_MAX);
+                struct weir_span span =
+                    weir_span_of(room.data + offset, 1 + draw_below(&prng, HOLD_BYTES_MAX));
+                owner[i] = (uint8_t)share;
+                memcpy(shadows[i].bytes, span.data, span.length);
+                (void)weir_slide_hold(shares[share].slide, &shadows[i].hold, span);
+            }
+        }
+        /* Some move on; leaving together, as many as have the same host. */
+        struct weir_slide *leaving[SHARES];
+        uint32_t count = 0;
+        for (size_t i = 0; i < SHARES; i++) {
+            if (at[i] == host && draw_below(&prng, 4) == 0) {
+                leaving[count++] = shares[i].slide;
+                at[i] = HOSTS;
+            }
+        }
+        weir_slide_leave(hosts[host].slide, leaving, count);
+        (void)sum_held(seed);
+        for (size_t i = 0; i < SHARES; i++) {
+            if (at[i] == HOSTS) {
+                at[i] = draw_below(&prng, HOSTS);
+                weir_slide_join(shares[i].slide, hosts[at[i]].slide);
+            }
+        }
+    }
+    for (size_t i = 0; i < HOLDS_MAX; i++) {
+        if (shadows[i].hold.span.length > 0) {
+            weir_slide_drop(shares[owner[i]].slide, &shadows[i].hold);
+        }
+    }
+    for (size_t i = 0; i < SHARES; i++) {
+        CHECK(seed, weir_slide_stats(shares[i].slide)->held_bytes == 0);
+        CHECK(seed, weir_slide_stats(shares[i].slide)->secondary_bytes == 0);
+        free(shares[i].mem);
+    }
+    for (size_t i = 0; i < HOSTS; i++) {
+        free(hosts[i].mem);
+    }
+}
+
+static void test_random_shares(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        run_shares(seed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +499,9 @@ int main(void)
         cmocka_unit_test(test_compacts_up_to_the_bound),
         cmocka_unit_test(test_overlapping_holds_survive_compaction),
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_share_brings_along_what_it_holds),
+        cmocka_unit_test(test_share_is_bounded),
+        cmocka_unit_test(test_random_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

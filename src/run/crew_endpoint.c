@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crew_endpoint.c - one worker's shards, to its loop a single endpoint.
+ */
+#include <string.h>
+
+#include "run/crew_internal.h"
+
+/* --- packets in ------------------------------------------------------------------------------- */
+
+static void drain(const struct crew_shard *shard, weir_nsec now)
+{
+    if (shard->on_events != NULL) {
+        shard->on_events(shard->user, now);
+    }
+}
+
+static void give(struct crew_worker *worker, uint32_t s, weir_nsec now, struct weir_packet *packets,
+                 uint32_t count)
+{
+    const struct crew_shard *shard = &worker->crew->shards[s];
+    shard->verbs->input(shard->endpoint, now, packets, count);
+    drain(shard, now);
+}
+
+/* Shard by shard, in the order in which they appear first; each one's packets keep theirs. */
+static void spread(struct crew_worker *worker, weir_nsec now, const struct weir_packet *packets,
+                   uint32_t count)
+{
+    uint32_t counts[WEIR_CREW_SHARDS_MAX] = {0};
+    uint32_t ends[WEIR_CREW_SHARDS_MAX];
+    uint8_t order[WEIR_CREW_SHARDS_MAX];
+    uint32_t seen = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t s = worker->shard_of[i];
+        if (counts[s]++ == 0) {
+            order[seen++] = s;
+        }
+    }
+    uint32_t end = 0;
+    for (uint32_t i = 0; i < seen; i++) {
+        ends[order[i]] = end;
+        end += counts[order[i]];
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        worker->sorted[ends[worker->shard_of[i]]++] = packets[i];
+    }
+    for (uint32_t i = 0; i < seen; i++) {
+        uint8_t s = order[i];
+        give(worker, s, now, worker->sorted + ends[s] - counts[s], counts[s]);
+    }
+}
+
+static void crew_input(void *endpoint, weir_nsec now, struct weir_packet *packets, uint32_t count)
+{
+    struct crew_worker *worker = (struct crew_worker *)endpoint;
+    uint32_t same = 1;
+    while (same < count && worker->shard_of[same] == worker->shard_of[0]) {
+        same++;
+    }
+    if (same == count) {
+        give(worker, worker->shard_of[0], now, packets, count);
+    } else {
+        spread(worker, now, packets, count);
+    }
+}
+
+/* --- time, and packets out -------------------------------------------------------------------- */
+
+static weir_nsec crew_next_timeout(const void *endpoint)
+{
+    const struct crew_worker *worker = (const struct crew_worker *)endpoint;
+    weir_nsec deadline = WEIR_NEVER;
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        const struct crew_shard *shard = &worker->crew->shards[worker->shards[i]];
+        deadline = weir_min_u64(deadline, shard->verbs->next_timeout(shard->endpoint));
+    }
+    return deadline;
+}
+
+static void crew_timeout(void *endpoint, weir_nsec now)
+{
+    const struct crew_worker *worker = (const struct crew_worker *)endpoint;
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        const struct crew_shard *shard = &worker->crew->shards[worker->shards[i]];
+        if (shard->verbs->next_timeout(shard->endpoint) <= now) {
+            shard->verbs->timeout(shard->endpoint, now);
+            drain(shard, now);
+        }
+    }
+}
+
+/* The shards in turn, so that none is starved by those before it. */
+static enum weir_status crew_output(void *endpoint, weir_nsec now, struct weir_tx *tx)
+{
+    struct crew_worker *worker = (struct crew_worker *)endpoint;
+    uint32_t first = worker->output_at < worker->shard_count ? worker->output_at : 0;
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        uint32_t at = first + i;
+        at = at < worker->shard_count ? at : at - worker->shard_count;
+        const struct crew_shard *shard = &worker->crew->shards[worker->shards[at]];
+        if (shard->verbs->next_timeout(shard->endpoint) > now) {
+            continue;
+        }
+        uint32_t before = tx->count;
+        enum weir_status status = shard->verbs->output(shard->endpoint, now, tx);
+        if (tx->count > before) {
+            drain(shard, now);
+        }
+        if (status == WEIR_OK) {
+            worker->output_at = at;
+            return WEIR_OK;
+        }
+    }
+    worker->output_at = first + 1;
+    return WEIR_AGAIN;
+}
+
+const struct weir_verbs weir_crew_endpoint = {
+    .input = crew_input,
+    .timeout = crew_timeout,
+    .next_timeout = crew_next_timeout,
+    .output = crew_output,
+};
+
+/* --- work of other threads -------------------------------------------------------------------- */
+
+static bool read_post(struct crew_shard *shard, uint8_t *work, uint32_t *length)
+{
+    if (weir_ring_read(&shard->post_reader, length, sizeof(*length)) == 0) {
+        return false;
+    }
+    size_t got = weir_ring_read(&shard->post_reader, work, *length);
+    WEIR_ASSERT(got == *length); /* a post is published whole */
+    return true;
+}
+
+void weir_crew_run_posts(struct crew_worker *worker, weir_nsec now)
+{
+    uint8_t work[CREW_POST_BYTES_MAX];
+    uint32_t length = 0;
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        struct crew_shard *shard = &worker->crew->shards[worker->shards[i]];
+        while (read_post(shard, work, &length)) {
+            crew_count(&worker->figures.stats.works, 1);
+            worker->crew->on_work(shard->user, now, work, length);
+        }
+    }
+}
+
+bool weir_crew_has_posts(const struct crew_worker *worker)
+{
+    for (uint32_t i = 0; i < worker->shard_count; i++) {
+        if (weir_crew_is_ring_readable(&worker->crew->shards[worker->shards[i]].post_reader)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum weir_status weir_crew_post(struct weir_crew *crew, uint32_t shard, const void *work,
+                                uint32_t length)
+{
+    struct weir_mut_span pair[2];
+    if (length > CREW_POST_BYTES_MAX) {
+        return WEIR_ERR_TOO_LARGE;
+    }
+    if (shard >= crew->config.shards || crew->on_work == NULL) {
+        return WEIR_ERR_INVALID;
+    }
+    struct crew_shard *to = &crew->shards[shard];
+    size_t bytes = sizeof(length) + length;
+    if (weir_ring_peek_write(&to->post_writer, bytes, pair) < bytes) {
+        return WEIR_AGAIN;
+    }
+    memcpy(pair[0].data, &length, sizeof(length));
+    memcpy(pair[0].data + sizeof(length), work, length);
+    (void)weir_ring_commit_write(&to->post_writer, bytes);
+    /* Should the shard move on just now, its new owner looks for posts when it takes it. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    weir_crew_wake(&crew->workers[crew_owner(crew, shard, crew_control_load(crew).now)]);
+    weir_crew_wake(&crew->workers[crew_owner(crew, shard, crew_control_load(crew).before)]);
+    return WEIR_OK;
+}

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * prop_crew.c - workers come and go at random under random load, in virtual time.
+ *
+ *   prop_crew FIRST_SEED COUNT
+ *
+ * The queues, the endpoints and the clock are ours. Each connection's packets are numbered and come by one
+ * queue; each shard's endpoint checks that it gets those of its connections, in order, each once, and holds
+ * on to the bytes of some. Workers are run in any order, some of them rarely, with rings so short that they
+ * are full most of the time.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/prng.h"
+#include "weir/weir.h"
+
+enum {
+    SHARDS = 13,
+    WORKERS = 6,
+    CONNS = 60,
+    WAITING_MAX = 512,
+    HOLDS = 24,
+    DATA_MAX = 300,
+    STEPS = 20000,
+    DRAIN_STEPS = 2000000
+};
+
+struct arrived {
+    uint32_t conn, length;
+    uint64_t number;
+};
+
+struct queue {
+    struct weir_driver driver; /* first */
+    struct arrived waiting[WAITING_MAX];
+    uint32_t first, count;
+    struct weir_path path;
+};
+
+struct held {
+    struct weir_hold hold;
+    uint8_t fill;
+};
+
+struct shard {
+    uint32_t index;
+    struct weir_slide *slide;
+    struct held holds[HOLDS];
+    struct weir_packet *packets;
+    uint32_t count;
+    uint64_t posts;
+};
+
+static struct {
+    uint64_t seed, resizes, delivered, sent;
+    struct weir_prng prng;
+    weir_nsec now;
+    struct weir_crew *crew;
+    struct queue queues[WORKERS];
+    struct shard shards[SHARDS];
+    uint64_t next_sent[CONNS], next_expected[CONNS];
+    uint64_t posted[SHARDS];
+    uint32_t running;
+} world;
+
+#define CHECK(condition)                                                                      \
+    do {                                                                                      \
+        if (!(condition)) {                                                                   \
+            (void)fprintf(stderr, "seed %" PRIu64 ": %s (line %d)\n", world.seed, #condition, \
+                          __LINE__);                                                          \
+            exit(1);                                                                          \
+        }                                                                                     \
+    } while (false)
+
+static uint32_t draw(uint32_t bound)
+{
+    return (uint32_t)weir_prng_below(&world.prng, bound);
+}
+
+/* --- queues ----------------------------------------------------------------------------------- */
+
+static uint8_t fill_of(uint32_t conn, uint64_t number)
+{
+    return (uint8_t)(conn * 31 + number * 7 + 1);
+}
+
+static enum weir_status queue_receive(struct weir_driver *driver, weir_nsec now,
+                                      struct weir_mut_span room, struct weir_packet *packets,
+                                      uint32_t packets_max, uint32_t *count)
+{
+    struct queue *queue = (struct queue *)driver;
+    uint32_t most = 1 + draw(12);
+    size_t used = 0;
+    (void)now;
+    *count = 0;
+    while (*count < most && *count < packets_max && queue->count > 0) {
+        struct arrived *next = &queue->waiting[queue->first];
+        if (used + next->length > room.length) {
+            break;
+        }
+        uint8_t *data = room.data + used;
+        memset(data, fill_of(next->conn, next->number), next->length);
+        memcpy(data, &next->conn, sizeof(next->conn));
+        memcpy(data + 4, &next->number, sizeof(next->number));
+        packets[(*count)++] =
+            (struct weir_packet){.data = data, .path = &queue->path, .length = next->length};
+        used += next->length;
+        queue->first = (queue->first + 1) % WAITING_MAX;
+        queue->count--;
+    }
+    driver->is_rx_full = queue->count > 0;
+    return WEIR_OK;
+}
+
+static enum weir_status queue_send(struct weir_driver *driver, weir_nsec now,
+                                   const struct weir_transmit *transmits, uint32_t count,
+                                   uint32_t *sent)
+{
+    (void)driver;
+    (void)now;
+    (void)transmits;
+    *sent = count;
+    return WEIR_OK;
+}
+
+static int queue_fd(const struct weir_driver *driver)
+{
+    (void)driver;
+    return -1;
+}
+
+static weir_nsec queue_next_timeout(const struct weir_driver *driver)
+{
+    return ((const struct queue *)(const void *)driver)->count > 0 ? world.now : WEIR_NEVER;
+}
+
+static void queue_close(struct weir_driver *driver)
+{
+    (void)driver;
+}
+
+static const struct weir_driver_ops queue_ops = {queue_receive, queue_send, queue_fd,
+                                                 queue_next_timeout, queue_close};
+
+static uint32_t route(const void *user, const struct weir_packet *packet)
+{
+    uint32_t conn = 0;
+    (void)user;
+    memcpy(&conn, packet->data, sizeof(conn));
+    return conn * 7 % SHARDS;
+}
+
+/* --- endpoints -------------------------------------------------------------------------------- */
+
+static void check_held(const struct held *held)
+{
+    for (size_t i = 12; i < held->hold.span.length; i++) {
+        CHECK(held->hold.span.data[i] == held->fill);
+    }
+}
+
+static void keep_some(struct shard *shard, const struct weir_packet *packet, uint8_t fill)
+{
+    struct held *held = &shard->holds[draw(HOLDS)];
+    if (held->hold.span.length > 0) {
+        check_held(held);
+        weir_slide_drop(shard->slide, &held->hold);
+    } else if (weir_slide_hold(shard->slide, &held->hold,
+                               weir_span_of(packet->data, packet->length)) == WEIR_OK) {
+        held->fill = fill;
+    }
+}
+
+static void endpoint_input(void *endpoint, weir_nsec now, struct weir_packet *packets,
+                           uint32_t count)
+{
+    struct shard *shard = (struct shard *)endpoint;
+    (void)now;
+    CHECK(shard->count == 0); /* what came before was drained */
+    shard->packets = packets;
+    shard->count = count;
+}
+
+static void on_events(void *user, weir_nsec now)
+{
+    struct shard *shard = (struct shard *)user;
+    (void)now;
+    for (uint32_t i = 0; i < shard->count; i++) {
+        const struct weir_packet *packet = &shard->packets[i];
+        uint32_t conn = 0;
+        uint64_t number = 0;
+        memcpy(&conn, packet->data, sizeof(conn));
+        memcpy(&number, packet->data + 4, sizeof(number));
+        CHECK(conn < CONNS && route(NULL, packet) == shard->index);
+        CHECK(number == world.next_expected[conn]);
+        uint8_t fill = fill_of(conn, number);
+        for (uint32_t at = 12; at < packet->length; at++) {
+            CHECK(packet->data[at] == fill);
+        }
+        world.next_expected[conn]++;
+        world.delivered++;
+        keep_some(shard, packet, fill);
+    }
+    shard->count = 0;
+}
+
+static void on_work(void *user, weir_nsec now, const void *work, uint32_t length)
+{
+    struct shard *shard = (struct shard *)user;
+    uint64_t number = 0;
+    (void)now;
+    CHECK(length == sizeof(number));
+    memcpy(&number, work, sizeof(number));
+    CHECK(number == shard->posts);
+    shard->posts++;
+}
+
+static void endpoint_timeout(void *endpoint, weir_nsec now)
+{
+    (void)endpoint;
+    (void)now;
+}
+
+static weir_nsec endpoint_next_timeout(const void *endpoint)
+{
+    (void)endpoint;
+    return WEIR_NEVER;
+}
+
+static enum weir_status endpoint_output(void *endpoint, weir_nsec now, struct weir_tx *tx)
+{
+    (void)endpoint;
+    (void)now;
+    (void)tx;
+    return WEIR_AGAIN;
+}
+
+static const struct weir_verbs verbs = {endpoint_input, endpoint_timeout, endpoint_next_timeout,
+                                        endpoint_output};
+
+/* --- the world -------------------------------------------------------------------------------- */
+
+static weir_nsec clock_now(void *user)
+{
+    (void)user;
+    return world.now;
+}
+
+static void clock_wait(void *user, weir_nsec until)
+{
+    (void)user;
+    (void)until;
+    CHECK(false); /* nobody waits here */
+}
+
+static const struct weir_clock virtual_clock = {clock_now, clock_wait, NULL};
+
+static void open_world(uint64_t seed)
+{
+    struct weir_crew_config config;
+    struct weir_driver *queues[WORKERS];
+    memset(&world, 0, sizeof(world));
+    world.seed = seed;
+    weir_prng_init(&world.prng, seed);
+    for (uint32_t q = 0; q < WORKERS; q++) {
+        world.queues[q].driver = (struct weir_driver){
+            .ops = &queue_ops, .rx_room_bytes = 4096, .datagram_bytes_max = DATA_MAX};
+        queues[q] = &world.queues[q].driver;
+    }
+    weir_crew_config_default(&config);
+    config.shards = SHARDS;
+    config.workers_max = WORKERS;
+    config.workers = 1 + draw(WORKERS);
+    config.queues = queues;
+    config.route = route;
+    config.slide = (struct weir_slide_config){65536, 8192, 0};
+    config.shard_bytes = 8192;
+    config.shard_secondary_bytes = draw(2) == 0 ? 0 : 4096;
+    config.ring_bytes = 16384;
+    config.packets_max = 128;
+    config.clock = &virtual_clock;
+    CHECK(weir_crew_open(&config, &world.crew) == WEIR_OK);
+    weir_crew_on_work(world.crew, on_work);
+    for (uint32_t s = 0; s < SHARDS; s++) {
+        world.shards[s].index = s;
+        world.shards[s].slide = weir_crew_slide(world.crew, s);
+        weir_crew_attach(world.crew, s, &world.shards[s], &verbs, on_events, &world.shards[s]);
+    }
+    CHECK(weir_crew_start(world.crew) == WEIR_OK);
+}
+
+static void arrive(void)
+{
+    uint32_t conn = draw(CONNS);
+    struct queue *queue = &world.queues[conn % WORKERS];
+    for (uint32_t i = draw(8); i > 0 && queue->count < WAITING_MAX; i--) {
+        uint32_t last = (queue->first + queue->count) % WAITING_MAX;
+        queue->waiting[last] = (struct arrived){
+            .conn = conn, .number = world.next_sent[conn]++, .length = 12 + draw(DATA_MAX - 12)};
+        queue->count++;
+        world.sent++;
+    }
+}
+
+static void post(void)
+{
+    uint32_t s = draw(SHARDS);
+    if (weir_crew_post(world.crew, s, &world.posted[s], sizeof(world.posted[s])) == WEIR_OK) {
+        world.posted[s]++;
+    }
+}
+
+static bool is_drained(void)
+{
+    for (uint32_t s = 0; s < SHARDS; s++) {
+        if (world.shards[s].posts != world.posted[s]) {
+            return false;
+        }
+    }
+    return world.delivered == world.sent && weir_crew_is_settled(world.crew);
+}
+
+static void run_world(uint64_t seed)
+{
+    open_world(seed);
+    uint32_t lazy = draw(WORKERS); /* is run rarely, so that rings to it fill up */
+    uint32_t rarely = 1 + draw(40);
+    for (uint32_t step = 0; step < STEPS; step++) {
+        world.now += draw(20000);
+        uint32_t what = draw(100);
+        if (what < 40) {
+            arrive();
+        } else if (what < 42) {
+            post();
+        } else if (what < 50) {
+            world.resizes += weir_crew_resize(world.crew, 1 + draw(WORKERS)) == WEIR_OK;
+        } else {
+            uint32_t worker = draw(WORKERS);
+            if (worker != lazy || draw(rarely) == 0) {
+                (void)weir_crew_run(world.crew, worker);
+            }
+        }
+    }
+    for (uint32_t step = 0; step < DRAIN_STEPS && !is_drained(); step++) {
+        world.now += draw(20000);
+        (void)weir_crew_run(world.crew, draw(WORKERS));
+    }
+    CHECK(is_drained());
+    for (uint32_t s = 0; s < SHARDS; s++) {
+        for (uint32_t i = 0; i < HOLDS; i++) {
+            check_held(&world.shards[s].holds[i]);
+            weir_slide_drop(world.shards[s].slide, &world.shards[s].holds[i].hold);
+        }
+        CHECK(weir_slide_stats(world.shards[s].slide)->held_bytes == 0);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t resizes = 0;
+    uint64_t packets = 0;
+    uint64_t figures[4] = {0};
+    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 10;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        run_world(seed);
+        resizes += world.resizes;
+        packets += world.delivered;
+        for (uint32_t w = 0; w < WORKERS; w++) {
+            struct weir_crew_worker_stats stats;
+            (void)weir_crew_worker_stats(world.crew, w, &stats);
+            figures[0] += stats.misrouted;
+            figures[1] += stats.parked;
+            figures[2] += stats.blocked;
+            figures[3] += stats.shards_gained;
+        }
+        weir_crew_close(world.crew);
+    }
+    (void)printf("seeds %" PRIu64 " to %" PRIu64 ": %" PRIu64 " resizes, %" PRIu64
+                 " packets in order, sent on %" PRIu64 ", parked %" PRIu64 ", blocked %" PRIu64
+                 ", shards handed over %" PRIu64 "\n",
+                 first, first + count - 1, resizes, packets, figures[0], figures[1], figures[2],
+                 figures[3]);
+    return 0;
+}
