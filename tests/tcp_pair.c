@@ -25,7 +25,10 @@ struct weir_addr tcp_pair_server_addr(void)
 
 void tcp_pair_options_default(struct tcp_pair_options *options)
 {
-    *options = (struct tcp_pair_options){.seed = 1, .link = {.delay = 20 * WEIR_MSEC}};
+    *options = (struct tcp_pair_options){.seed = 1,
+                                         .link = {.delay = 20 * WEIR_MSEC},
+                                         .slide_bytes = 2 << 20,
+                                         .secondary_bytes = 16 << 20};
     weir_tcp_config_default(&options->tcp);
     options->tcp.connections_max = 16;
     options->tcp.connections6_max = 16;
@@ -45,8 +48,9 @@ static void host_open(struct tcp_pair *pair, unsigned index, const struct tcp_pa
     addr.port = 0; /* hosts of TCP have none */
     must(weir_sim_add_host(pair->sim, &addr, &host->driver) == WEIR_OK, "host");
     weir_slide_config_default(&slide);
-    slide.size_bytes = 2 << 20;
-    slide.batch_bytes_max = 1 << 19;
+    slide.size_bytes = options->slide_bytes;
+    slide.batch_bytes_max = options->slide_bytes / 4;
+    slide.secondary_bytes = options->secondary_bytes;
     host->slide_bytes = weir_slide_mem_size(&slide);
     host->slide_mem = weir_mem_map(host->slide_bytes);
     must(weir_slide_init(host->slide_mem, &slide, &host->slide) == WEIR_OK, "slide");
@@ -74,7 +78,7 @@ void tcp_pair_open(struct tcp_pair *pair, const struct tcp_pair_options *options
     pair->user = user;
     weir_sim_config_default(&sim);
     sim.seed = options->seed;
-    sim.hosts_max = 2;
+    sim.hosts_max = 2 + options->strangers;
     must(weir_sim_open(&sim, &pair->sim) == WEIR_OK, "sim");
     host_open(pair, 0, options);
     host_open(pair, 1, options);
@@ -134,6 +138,23 @@ static bool receive(struct tcp_host *host)
     return count > 0;
 }
 
+/* Takes out what is too long for the path. */
+static void lose_long(const struct tcp_host *host, struct weir_tx *tx)
+{
+    enum {
+        IP_BYTES = 20
+    };
+
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < tx->count; i++) {
+        if (host->mtu_bytes == 0 ||
+            host->mtu_bytes >= IP_BYTES + (uint32_t)tx->transmits[i].segment_bytes) {
+            tx->transmits[kept++] = tx->transmits[i];
+        }
+    }
+    tx->count = kept;
+}
+
 static void send(struct tcp_host *host)
 {
     enum weir_status status;
@@ -153,10 +174,11 @@ static void send(struct tcp_host *host)
                 host->datagram_bytes_max = tx.transmits[i].segment_bytes;
             }
         }
+        must(status == WEIR_AGAIN || tx.count > 0, "output is full of nothing");
+        lose_long(host, &tx);
         must(host->driver->ops->send(host->driver, host->pair->now, tx.transmits, tx.count,
                                      &sent) == WEIR_OK,
              "send");
-        must(status == WEIR_AGAIN || tx.count > 0, "output is full of nothing");
     } while (status == WEIR_OK);
 }
 

@@ -40,6 +40,7 @@ struct tcp_host {
     uint8_t *tx_buffer;
     size_t tx_bytes;             /* of it that output may use */
     uint32_t datagram_bytes_max; /* the longest it sent */
+    uint32_t mtu_bytes;          /* longer packets of it are lost without a word; 0: none */
 };
 
 struct tcp_pair {
@@ -55,6 +56,9 @@ struct tcp_pair_options {
     struct weir_sim_link link; /* both directions */
     struct weir_tcp_config tcp;
     const struct weir_tcp_config *server; /* in place of tcp; NULL: the same */
+    uint32_t strangers;                   /* further hosts that the test adds to the simulation */
+    size_t slide_bytes;                   /* of both; default 2 MiB; a quarter for one batch */
+    size_t secondary_bytes;               /* default 16 MiB */
 };
 
 /* 20 ms each way, no impairments, the default configuration with 16 connections; the server

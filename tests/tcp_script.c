@@ -10,12 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tcp/internal.h"
 #include "tcp_script_play.h"
 #include "weir/os.h"
 #include "wire/tcp.h"
-
-static const weir_nsec tolerance_default = 2 * WEIR_MSEC;
-static const uint32_t peer_number_default = 1000000;
 
 struct play play;
 
@@ -54,6 +52,17 @@ uint64_t script_number(const char *text)
     return value;
 }
 
+uint16_t script_port(const struct peer *peer)
+{
+    return (uint16_t)(play.path4.remote.port + (peer - play.peers));
+}
+
+struct peer *script_peer(uint16_t port)
+{
+    unsigned i = (unsigned)(port - play.path4.remote.port);
+    return i < PEERS_MAX ? &play.peers[i] : NULL;
+}
+
 /* --- the endpoint ----------------------------------------------------------------------------- */
 
 static void keep_sent(const struct weir_transmit *transmit, uint32_t off, uint32_t length)
@@ -71,15 +80,28 @@ static void keep_sent(const struct weir_transmit *transmit, uint32_t off, uint32
                  "a segment that is none");
     script_check(weir_tcp_is_checksum_right(weir_span_of(sent->bytes, length), &transmit->path),
                  "a wrong checksum");
-    if ((segment.flags & WEIR_TCP_SYN) != 0 || !play.has_own_number) {
-        play.own_number = segment.seq;
-        play.has_own_number = true;
+    script_check(weir_addr_is_equal(&transmit->path.local, &play.wire.local) &&
+                     weir_addr_is_equal(&transmit->path.remote, &play.wire.remote) &&
+                     segment.source == play.path4.local.port,
+                 "other ends than those of the script");
+    struct peer *peer = sent->peer = script_peer(segment.target);
+    if (peer == NULL) {
+        script_fail("a segment to nobody");
+    }
+    if ((segment.flags & WEIR_TCP_SYN) != 0 && segment.seq != peer->own_number) {
+        peer->own_before = peer->own_number;
+        peer->own_number = segment.seq; /* until then numbers are as they are */
     }
     if ((segment.options & WEIR_TCP_HAS_TIMESTAMPS) != 0) {
-        play.ts_last = segment.ts_value;
+        peer->ts_last = segment.ts_value;
+    }
+    if ((segment.options & WEIR_TCP_HAS_COOKIE) != 0 && segment.cookie.length > 0) {
+        play.cookie_bytes = (uint32_t)segment.cookie.length;
+        memcpy(play.cookie, segment.cookie.data, segment.cookie.length);
     }
     for (size_t i = 0; i < segment.data.length; i++) {
-        uint32_t at = segment.seq - play.own_number - 1 + (uint32_t)i;
+        bool is_syn = (segment.flags & WEIR_TCP_SYN) != 0;
+        uint32_t at = segment.seq - peer->own_number - 1 + is_syn + (uint32_t)i;
         script_check(segment.data.data[i] == script_byte(at), "a wrong byte in a segment");
     }
     if (play.is_verbose) {
@@ -90,31 +112,40 @@ static void keep_sent(const struct weir_transmit *transmit, uint32_t off, uint32
 
 static void keep_event(const struct weir_tcp_event *event)
 {
+    if (event->type == WEIR_TCP_EVENT_ROOM) {
+        return; /* of nobody */
+    }
     script_check(play.event_count < EVENTS_MAX, "too many events");
     struct seen *seen = &play.events[play.event_count++];
-    *seen = (struct seen){.at = play.now, .type = event->type};
+    struct peer *peer = script_peer(weir_tcp_path(play.tcp, event->conn).remote.port);
+    if (peer == NULL) {
+        script_fail("an event of nobody");
+    }
+    *seen = (struct seen){.at = play.now, .peer = peer, .type = event->type};
     switch (event->type) {
     case WEIR_TCP_EVENT_OPENED:
-        play.conn = event->conn;
+        peer->conn = event->conn;
         break;
     case WEIR_TCP_EVENT_DATA:
         for (size_t i = 0; i < event->data.span.length; i++) {
-            script_check(event->data.span.data[i] == script_byte(play.data_bytes + i),
+            script_check(event->data.span.data[i] == script_byte(peer->data_bytes + i),
                          "a wrong byte in DATA");
         }
         seen->value = event->data.span.length;
-        play.data_bytes += event->data.span.length;
+        peer->data_bytes += event->data.span.length;
+        peer->urgent_bytes = event->data.urgent_bytes;
         break;
     case WEIR_TCP_EVENT_PARCEL_DONE:
         seen->value = event->parcel.outcome;
         break;
     case WEIR_TCP_EVENT_CLOSED:
         seen->value = event->closed.cause;
-        play.conn = NULL;
+        peer->conn = NULL;
         break;
     case WEIR_TCP_EVENT_WRITABLE:
     case WEIR_TCP_EVENT_URGENT:
     case WEIR_TCP_EVENT_PEER_CLOSED:
+    case WEIR_TCP_EVENT_ROOM:
         break;
     }
     if (play.is_verbose) {
@@ -169,6 +200,16 @@ void script_move(weir_nsec until, bool is_stopping)
     }
 }
 
+/* Initial numbers follow the clock: it begins when the one that is wanted is due. */
+static void choose_own_number(void)
+{
+    struct weir_path path = play.is_6 ? play.path6 : play.path4;
+    uint32_t number = weir_tcp_initial_number(play.tcp, &path);
+    play.start += (play.own_number_wanted - number) * (4 * WEIR_USEC);
+    play.now = play.last = play.start;
+    script_settle();
+}
+
 static void open_endpoint(void)
 {
     const uint8_t seed[32] = {7};
@@ -177,7 +218,7 @@ static void open_endpoint(void)
         return;
     }
     weir_slide_config_default(&slide);
-    slide.size_bytes = 1 << 20;
+    slide.size_bytes = play.slide_size;
     slide.batch_bytes_max = 1 << 18;
     play.slide_bytes = weir_slide_mem_size(&slide);
     play.slide_mem = weir_mem_map(play.slide_bytes);
@@ -190,6 +231,9 @@ static void open_endpoint(void)
                  "init");
     play.wire = play.is_6 ? play.path6 : play.path4;
     play.wire.local.port = play.wire.remote.port = 0;
+    if (play.is_own_number_wanted) {
+        choose_own_number();
+    }
 }
 
 static void close_endpoint(void)
@@ -200,73 +244,115 @@ static void close_endpoint(void)
 
 /* --- calls and events ------------------------------------------------------------------------- */
 
-static void call_send(uint64_t length, bool is_parcel)
+/* FULL and so on, as the names of enum weir_status end. */
+static enum weir_status parse_status(const char *text)
 {
-    script_check(length <= sizeof(play.pattern) && play.queued + length <= sizeof(play.pattern),
+    static const struct {
+        const char *name;
+        enum weir_status status;
+    } names[] = {{"OK", WEIR_OK},
+                 {"AGAIN", WEIR_AGAIN},
+                 {"FULL", WEIR_ERR_FULL},
+                 {"CLOSED", WEIR_ERR_CLOSED},
+                 {"INVALID", WEIR_ERR_INVALID},
+                 {"TOO_LARGE", WEIR_ERR_TOO_LARGE}};
+
+    unsigned i = 0;
+    while (i < sizeof(names) / sizeof(names[0]) && strcmp(names[i].name, text) != 0) {
+        i++;
+    }
+    script_check(i < sizeof(names) / sizeof(names[0]), "unknown status");
+    return names[i].status;
+}
+
+/* The last word of a call may say how it must end. */
+static void check_status(enum weir_status status)
+{
+    const char *last = play.words[play.count - 1];
+    bool has_word = last[0] >= 'A' && last[0] <= 'Z';
+    enum weir_status wanted = has_word ? parse_status(last) : WEIR_OK;
+    if (status != wanted) {
+        script_fail("%s: %s", play.words[2], weir_status_text(status));
+    }
+}
+
+static enum weir_status call_send(uint64_t length, bool is_parcel)
+{
+    script_check(length <= sizeof(play.pattern) &&
+                     play.peer->queued + length <= sizeof(play.pattern),
                  "too much to send");
-    uint8_t *data = play.pattern + play.queued;
+    uint8_t *data = play.pattern + play.peer->queued;
     for (uint64_t i = 0; i < length; i++) {
-        data[i] = script_byte(play.queued + i);
+        data[i] = script_byte(play.peer->queued + i);
     }
     enum weir_status status;
     if (is_parcel) {
         script_check(play.parcel_count < PARCELS_MAX, "too many parcels");
         struct weir_parcel *parcel = &play.parcels[play.parcel_count++];
         *parcel = (struct weir_parcel){.data = data, .length = (uint32_t)length};
-        status = weir_tcp_send_parcel(play.tcp, play.conn, parcel);
+        status = weir_tcp_send_parcel(play.tcp, play.peer->conn, parcel);
     } else {
-        status = weir_tcp_send(play.tcp, play.conn, data, length);
+        status = weir_tcp_send(play.tcp, play.peer->conn, data, length);
     }
-    if (status != WEIR_OK) {
-        script_fail("send: %s", weir_status_text(status));
-    }
-    play.queued += length;
+    play.peer->queued += status == WEIR_OK ? length : 0;
+    return status;
 }
 
-static void call_open(bool is_listening)
+/* false: it is no call of the endpoint. */
+static bool call_endpoint(const char *name)
 {
     struct weir_path path = play.is_6 ? play.path6 : play.path4;
-    int listener;
-    if (is_listening) {
-        script_check(weir_tcp_listen(play.tcp, &path.local, &listener) == WEIR_OK, "listen");
+    struct weir_addr any = {.port = path.local.port, .family = path.local.family};
+    path.remote.port = script_port(play.peer);
+    if (strcmp(name, "listen") == 0) {
+        check_status(weir_tcp_listen(play.tcp, &path.local, &play.listener));
+    } else if (strcmp(name, "listen_any") == 0) {
+        check_status(weir_tcp_listen(play.tcp, &any, &play.listener));
+    } else if (strcmp(name, "unlisten") == 0) {
+        weir_tcp_unlisten(play.tcp, play.listener);
+    } else if (strcmp(name, "connect") == 0) {
+        check_status(weir_tcp_connect(play.tcp, play.now, &path, NULL, &play.peer->conn));
+        play.peer->queued = play.peer->data_bytes = play.peer->data_told = 0;
+        if (play.count > 3 && play.words[3][0] <= '9') {
+            /* Before its SYN leaves. */
+            check_status(call_send(script_number(play.words[3]), false));
+        }
     } else {
-        script_check(weir_tcp_connect(play.tcp, play.now, &path, NULL, &play.conn) == WEIR_OK,
-                     "connect");
+        return false;
     }
+    return true;
 }
 
 static void do_call(void)
 {
     script_check(play.count >= 3, "what is called?");
     const char *name = play.words[2];
-    uint64_t value = play.count > 3 ? script_number(play.words[3]) : 0;
-    if (strcmp(name, "listen") == 0 || strcmp(name, "connect") == 0) {
-        call_open(name[0] == 'l');
+    bool has_value = play.count > 3 && play.words[3][0] <= '9';
+    uint64_t value = has_value ? script_number(play.words[3]) : 0;
+    if (call_endpoint(name)) {
         script_settle();
         return;
     }
-    script_check(play.conn != NULL, "there is no connection");
+    script_check(play.peer->conn != NULL, "there is no connection");
     enum weir_status status = WEIR_OK;
     if (strcmp(name, "send") == 0 || strcmp(name, "parcel") == 0) {
-        call_send(value, name[0] == 'p');
+        status = call_send(value, name[0] == 'p');
     } else if (strcmp(name, "close") == 0) {
-        status = weir_tcp_close(play.tcp, play.conn);
+        status = weir_tcp_close(play.tcp, play.peer->conn);
     } else if (strcmp(name, "abort") == 0) {
-        status = weir_tcp_abort(play.tcp, play.conn);
+        status = weir_tcp_abort(play.tcp, play.peer->conn);
     } else if (strcmp(name, "pause") == 0 || strcmp(name, "resume") == 0) {
-        status = weir_tcp_pause(play.tcp, play.conn, name[0] == 'p');
+        status = weir_tcp_pause(play.tcp, play.peer->conn, name[0] == 'p');
     } else if (strcmp(name, "cork") == 0 || strcmp(name, "uncork") == 0) {
-        status = weir_tcp_cork(play.tcp, play.conn, name[0] == 'c');
+        status = weir_tcp_cork(play.tcp, play.peer->conn, name[0] == 'c');
     } else if (strcmp(name, "nodelay") == 0) {
-        status = weir_tcp_nodelay(play.tcp, play.conn, true);
+        status = weir_tcp_nodelay(play.tcp, play.peer->conn, true);
     } else if (strcmp(name, "urgent") == 0) {
-        weir_tcp_urgent(play.tcp, play.conn);
+        weir_tcp_urgent(play.tcp, play.peer->conn);
     } else {
         script_fail("unknown call '%s'", name);
     }
-    if (status != WEIR_OK) {
-        script_fail("%s: %s", name, weir_status_text(status));
-    }
+    check_status(status);
     script_settle();
 }
 
@@ -285,7 +371,8 @@ static const char *const causes[] = {"",        "DONE",    "ABORTED",    "RESET"
 static bool find_event(enum weir_tcp_event_type type)
 {
     unsigned i = play.event_first;
-    while (i < play.event_count && play.events[i].type != type) {
+    while (i < play.event_count &&
+           (play.events[i].type != type || play.events[i].peer != play.peer)) {
         i++;
     }
     if (i == play.event_count) {
@@ -302,8 +389,9 @@ static void do_event(weir_nsec at)
     script_move(at, false);
     if (strcmp(play.words[2], "DATA") == 0) {
         script_check(play.count > 3, "how many bytes?");
-        script_check_value("DATA", script_number(play.words[3]), play.data_bytes - play.data_told);
-        play.data_told = play.data_bytes;
+        script_check_value("DATA", script_number(play.words[3]),
+                           play.peer->data_bytes - play.peer->data_told);
+        play.peer->data_told = play.peer->data_bytes;
         return;
     }
     unsigned kind = 0;
@@ -329,8 +417,8 @@ static void do_state(void)
 {
     struct weir_tcp_conn_stats stats;
     script_check(play.count >= 3, "which state?");
-    script_check(play.conn != NULL, "there is no connection");
-    weir_tcp_conn_stats(play.tcp, play.conn, &stats);
+    script_check(play.peer->conn != NULL, "there is no connection");
+    weir_tcp_conn_stats(play.tcp, play.peer->conn, &stats);
     if (strcmp(play.words[2], weir_tcp_state_text(stats.state)) != 0) {
         script_fail("it is in %s", weir_tcp_state_text(stats.state));
     }
@@ -349,86 +437,6 @@ static void do_drops(void)
         }
     }
     script_fail("unknown reason");
-}
-
-/* --- settings --------------------------------------------------------------------------------- */
-
-static bool set_size(const char *name, uint64_t value)
-{
-    struct weir_tcp_config *config = &play.config;
-    if (strcmp(name, "window") == 0) {
-        config->receive_window = (uint32_t)value;
-    } else if (strcmp(name, "mtu") == 0) {
-        config->mtu_bytes = (uint16_t)value;
-    } else if (strcmp(name, "half_open_max") == 0) {
-        config->half_open_max = (uint32_t)value;
-        config->is_cookie_only = value == 0;
-    } else if (strcmp(name, "keepalive_probes") == 0) {
-        config->tuning.keepalive_probes = (uint8_t)value;
-    } else if (strcmp(name, "send_queue_max") == 0) {
-        config->tuning.send_queue_max = (uint32_t)value;
-    } else if (strcmp(name, "timestamps") == 0) {
-        config->has_timestamps = value != 0;
-    } else if (strcmp(name, "ecn") == 0) {
-        config->is_ecn = value != 0;
-    } else if (strcmp(name, "nodelay") == 0) {
-        config->tuning.is_nodelay = value != 0;
-    } else if (strcmp(name, "mtu_fixed") == 0) {
-        config->is_mtu_fixed = value != 0;
-    } else if (strcmp(name, "ip6") == 0) {
-        play.is_6 = value != 0;
-    } else if (strcmp(name, "joined") == 0) {
-        play.is_joined = value != 0;
-    } else if (strcmp(name, "peer_number") == 0) {
-        play.peer_number = (uint32_t)value;
-    } else {
-        return false;
-    }
-    return true;
-}
-
-/* In milliseconds. */
-static bool set_time(const char *name, uint64_t value)
-{
-    struct weir_tcp_tuning *tuning = &play.config.tuning;
-
-    const struct {
-        const char *name;
-        weir_nsec *time;
-    } times[] = {{"rto_min", &tuning->rto_min},
-                 {"ack_delay", &tuning->ack_delay},
-                 {"user_timeout", &tuning->user_timeout},
-                 {"connect_timeout", &tuning->connect_timeout},
-                 {"fin_timeout", &tuning->fin_timeout},
-                 {"time_wait", &tuning->time_wait},
-                 {"keepalive", &tuning->keepalive},
-                 {"keepalive_interval", &tuning->keepalive_interval},
-                 {"sleep_after", &tuning->sleep_after},
-                 {"tolerance", &play.tolerance}};
-
-    for (unsigned i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
-        if (strcmp(times[i].name, name) == 0) {
-            *times[i].time = value * WEIR_MSEC;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* set NAME VALUE, before the first line with a time. */
-static void do_set(void)
-{
-    script_check(play.count == 3, "set NAME VALUE");
-    script_check(play.tcp == NULL || strcmp(play.words[1], "tolerance") == 0,
-                 "too late to set anything");
-    if (strcmp(play.words[1], "cc") == 0) {
-        script_check(weir_cc_parse(play.words[2], &play.config.cc) == WEIR_OK,
-                     "unknown controller");
-        return;
-    }
-    uint64_t value = script_number(play.words[2]);
-    script_check(set_size(play.words[1], value) || set_time(play.words[1], value),
-                 "unknown setting");
 }
 
 /* --- lines ------------------------------------------------------------------------------------ */
@@ -455,13 +463,20 @@ static void check_nothing_left(void)
     }
 }
 
+/* TIME peer INDEX: the lines that follow are about this one. */
+static void do_peer(void)
+{
+    script_check(play.count == 3 && script_number(play.words[2]) < PEERS_MAX, "which peer?");
+    play.peer = &play.peers[script_number(play.words[2])];
+}
+
 static void do_timed_line(void)
 {
     script_check(play.count >= 2, "a line is TIME WHAT ...");
+    open_endpoint();
     weir_nsec at = parse_time(play.words[0]);
     const char *what = play.words[1];
     script_check(at >= play.last, "time runs backwards");
-    open_endpoint();
     play.last = at;
     if (strcmp(what, ">") == 0) {
         script_departure(at);
@@ -480,6 +495,10 @@ static void do_timed_line(void)
         do_drops();
         return;
     }
+    if (strcmp(what, "figure") == 0) {
+        script_figure();
+        return;
+    }
     check_nothing_left();
     if (strcmp(what, "<") == 0) {
         script_arrival();
@@ -487,6 +506,10 @@ static void do_timed_line(void)
         do_call();
     } else if (strcmp(what, "unreached") == 0) {
         script_unreached();
+    } else if (strcmp(what, "tune") == 0) {
+        script_tune();
+    } else if (strcmp(what, "peer") == 0) {
+        do_peer();
     } else if (strcmp(what, "quiet") != 0) {
         script_fail("'%s' is nothing that can be done", what);
     }
@@ -518,7 +541,7 @@ static void do_line(const char *text)
         return;
     }
     if (strcmp(play.words[0], "set") == 0) {
-        do_set();
+        script_set();
     } else {
         do_timed_line();
     }
@@ -530,16 +553,8 @@ static void reset(const char *path, bool is_verbose)
     play.path = path;
     play.is_verbose = is_verbose;
     play.start = play.now = play.last = 1000 * WEIR_SEC;
-    play.tolerance = tolerance_default;
-    play.peer_number = peer_number_default;
-    weir_tcp_config_default(&play.config);
-    play.config.connections_max = play.config.connections6_max = 16;
-    play.config.receive_window = 65535;
-    play.config.cc = WEIR_CC_NEWRENO;
-    (void)weir_addr_parse("192.0.2.1:8080", &play.path4.local);
-    (void)weir_addr_parse("198.51.100.9:40000", &play.path4.remote);
-    (void)weir_addr_parse("[2001:db8::1]:8080", &play.path6.local);
-    (void)weir_addr_parse("[2001:db8:1::9]:40000", &play.path6.remote);
+    play.peer = play.peers;
+    script_settings_default();
 }
 
 static void play_file(FILE *file)

@@ -57,6 +57,12 @@ static unsigned format_option(const uint8_t *option, char **at, const char *end)
         *at =
             append(*at, end, "TS val %u ecr %u", weir_load32(option + 2), weir_load32(option + 6));
         break;
+    case 28:
+        *at = append(*at, end, "uto %u", weir_load16(option + 2));
+        break;
+    case 34:
+        *at = append(*at, end, length > 2 ? "cookie %u" : "cookie", length - 2);
+        break;
     default:
         *at = append(*at, end, "kind %u", option[0]);
         break;
@@ -97,8 +103,9 @@ void script_format(const struct sent *sent, char *text, size_t room)
     format_options(sent->bytes, options, sizeof(options));
     format_flags(segment.flags, flags);
     (void)snprintf(text, room, "%.6f > %s %u(%zu) ack %u win %u <%s>%s",
-                   (double)(sent->at - play.start) / 1e9, flags, segment.seq - play.own_number,
-                   segment.data.length, segment.ack - play.peer_number, segment.window, options,
+                   (double)(sent->at - play.start) / 1e9, flags,
+                   segment.seq - sent->peer->own_number, segment.data.length,
+                   segment.ack - play.peer_number, segment.window, options,
                    sent->ecn == WEIR_ECN_ECT0 ? " ect0" : "");
 }
 
@@ -136,8 +143,8 @@ static uint8_t *put_sack(uint8_t *at, unsigned first, unsigned last)
     for (unsigned i = first; i <= last; i++) {
         const char *colon = strchr(play.words[i], ':');
         script_check(colon != NULL, "a SACK block is FIRST:END");
-        weir_store32(at, (uint32_t)script_number(play.words[i]) + play.own_number);
-        weir_store32(at + 4, (uint32_t)script_number(colon + 1) + play.own_number);
+        weir_store32(at, (uint32_t)script_number(play.words[i]) + play.peer->own_number);
+        weir_store32(at + 4, (uint32_t)script_number(colon + 1) + play.peer->own_number);
         at += 8;
     }
     start[1] = (uint8_t)(at - start);
@@ -151,8 +158,27 @@ static uint8_t *put_stamps(uint8_t *at, unsigned first)
     weir_store32(at + 2, (uint32_t)script_number(play.words[first + 2]));
     const char *echo = play.words[first + 4];
     bool is_last = strncmp(echo, "last", 4) == 0;
-    weir_store32(at + 6, is_last ? play.ts_last : (uint32_t)script_number(echo));
+    uint32_t less = is_last && echo[4] == '-' ? (uint32_t)script_number(echo + 5) : 0;
+    uint32_t value = is_last ? play.peer->ts_last - less : (uint32_t)script_number(echo);
+    weir_store32(at + 6, value);
     return at + 10;
+}
+
+/* "cookie": an empty one, "cookie last": the one that the endpoint gave, "cookie N": N bytes. */
+static uint8_t *put_cookie(uint8_t *at, const char *which)
+{
+    uint32_t length = 0;
+    if (strncmp(which, "last", 4) == 0) {
+        length = play.cookie_bytes;
+        memcpy(at + 2, play.cookie, length);
+    } else if (strncmp(which, "cookie", 6) != 0) {
+        length = (uint32_t)script_number(which);
+        script_check(length <= 16, "too long a cookie");
+        memset(at + 2, 0xc5, length);
+    }
+    at[0] = 34;
+    at[1] = (uint8_t)(2 + length);
+    return at + 2 + length;
 }
 
 /* Writes the option in words[first..last]. */
@@ -180,6 +206,13 @@ static uint8_t *put_option(uint8_t *at, unsigned first, unsigned last)
         at = put_sack(at, first + 1, last);
     } else if (strcmp(name, "TS") == 0 && last == first + 4) {
         at = put_stamps(at, first);
+    } else if (strncmp(name, "cookie", 6) == 0) {
+        at = put_cookie(at, last > first ? play.words[last] : name);
+    } else if (strcmp(name, "uto") == 0 && last > first) {
+        *at++ = 28;
+        *at++ = 4;
+        weir_store16(at, (uint16_t)script_number(play.words[first + 1]));
+        at += 2;
     } else if (strcmp(name, "byte") == 0) {
         for (unsigned i = first + 1; i <= last; i++) {
             *at++ = (uint8_t)script_number(play.words[i]);
@@ -221,78 +254,131 @@ static void put_data(uint8_t *at, uint32_t seq, uint32_t length, bool is_syn)
     }
 }
 
-static void deliver(uint32_t length)
+/* The bytes of play.in[count] are one more packet of the batch, delivered with its last one. */
+static void deliver(struct weir_packet *packet, uint32_t length, bool is_more)
 {
-    play.packet.data = play.in;
-    play.packet.length = length;
-    play.packet.path = &play.wire;
-    weir_tcp_input(play.tcp, play.now, &play.packet, 1);
+    packet->data = play.in[play.packet_count];
+    packet->length = length;
+    packet->path = &play.wire;
+    play.packets[play.packet_count++] = *packet;
+    if (is_more) {
+        script_check(play.packet_count < BATCH_MAX, "too many at once");
+        return;
+    }
+    weir_tcp_input(play.tcp, play.now, play.packets, play.packet_count);
+    play.packet_count = 0;
     script_settle();
 }
 
-/* TIME < FLAGS SEQ(LENGTH) [ack N] [win N] [urg N] [ce] [seg N] [bad] [<options>] */
+/* What a line about an arriving segment says beside the segment itself. */
+struct arrival {
+    struct weir_tcp_segment segment;
+    struct weir_packet packet;
+    const uint8_t *end; /* of the header */
+    uint32_t offset;    /* said in the header, in words; 0: the right one */
+    bool is_bad, is_more;
+};
+
+static bool take_word(struct arrival *arrival, const char *word)
+{
+    if (strcmp(word, "ce") == 0 || strcmp(word, "ect0") == 0) {
+        arrival->packet.ecn = word[0] == 'c' ? WEIR_ECN_CE : WEIR_ECN_ECT0;
+    } else if (strcmp(word, "bad") == 0) {
+        arrival->is_bad = true;
+    } else if (strcmp(word, "more") == 0) {
+        arrival->is_more = true;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void take_value(struct arrival *arrival, const char *word, uint32_t value)
+{
+    if (strcmp(word, "ack") == 0) {
+        arrival->segment.ack = value + play.peer->own_number;
+    } else if (strcmp(word, "win") == 0) {
+        arrival->segment.window = (uint16_t)value;
+    } else if (strcmp(word, "urg") == 0) {
+        arrival->segment.urgent = (uint16_t)value;
+    } else if (strcmp(word, "seg") == 0) {
+        arrival->packet.segment_bytes = (uint16_t)value;
+    } else if (strcmp(word, "offset") == 0) {
+        arrival->offset = value;
+    } else if (strcmp(word, "to") == 0) {
+        arrival->segment.target = (uint16_t)value;
+    } else {
+        script_fail("unknown word '%s'", word);
+    }
+}
+
+/* TIME < FLAGS SEQ(LENGTH) [ack N] [win N] [urg N] [ce] [seg N] [bad] [more] [offset N] [to N]
+ * [<options>] */
 void script_arrival(void)
 {
-    uint8_t *at = play.in;
-    struct weir_tcp_segment segment = {
-        .source = play.path4.remote.port, .target = play.path4.local.port, .window = UINT16_MAX};
-    bool is_bad = false;
+    uint8_t *at = play.in[play.packet_count];
+    struct arrival arrival = {.segment = {.source = script_port(play.peer),
+                                          .target = play.path4.local.port,
+                                          .window = UINT16_MAX},
+                              .packet = {.protocol = WEIR_PROTOCOL_TCP},
+                              .end = at + WEIR_TCP_HEADER_BYTES};
+    struct weir_tcp_segment *segment = &arrival.segment;
     script_check(play.count >= 4, "FLAGS SEQ(LENGTH) are missing");
     const char *open = strchr(play.words[3], '(');
     script_check(open != NULL, "SEQ(LENGTH) expected");
     uint32_t seq = (uint32_t)script_number(play.words[3]);
     uint32_t length = (uint32_t)script_number(open + 1);
-    segment.flags = parse_flags(play.words[2]);
-    segment.seq = seq + play.peer_number;
-    play.packet = (struct weir_packet){.protocol = WEIR_PROTOCOL_TCP};
-    const uint8_t *end = at + WEIR_TCP_HEADER_BYTES;
+    segment->flags = parse_flags(play.words[2]);
+    segment->seq = seq + play.peer_number;
     for (unsigned i = 4; i < play.count;) {
         const char *word = play.words[i];
         if (word[0] == '<') {
-            end = put_options(at + WEIR_TCP_HEADER_BYTES, &i);
-        } else if (strcmp(word, "ce") == 0 || strcmp(word, "ect0") == 0) {
-            play.packet.ecn = word[0] == 'c' ? WEIR_ECN_CE : WEIR_ECN_ECT0;
-            i++;
-        } else if (strcmp(word, "bad") == 0) {
-            is_bad = true;
+            arrival.end = put_options(at + WEIR_TCP_HEADER_BYTES, &i);
+        } else if (take_word(&arrival, word)) {
             i++;
         } else {
             script_check(i + 1 < play.count, "a value is missing");
-            uint32_t value = (uint32_t)script_number(play.words[i + 1]);
-            if (strcmp(word, "ack") == 0) {
-                segment.ack = value + play.own_number;
-            } else if (strcmp(word, "win") == 0) {
-                segment.window = (uint16_t)value;
-            } else if (strcmp(word, "urg") == 0) {
-                segment.urgent = (uint16_t)value;
-            } else if (strcmp(word, "seg") == 0) {
-                play.packet.segment_bytes = (uint16_t)value;
-            } else {
-                script_fail("unknown word '%s'", word);
-            }
+            take_value(&arrival, word, (uint32_t)script_number(play.words[i + 1]));
             i += 2;
         }
     }
-    uint32_t header = (uint32_t)(end - at);
-    script_check(header + length <= sizeof(play.in), "too long");
-    (void)weir_tcp_encode(at, &segment);
-    at[12] = (uint8_t)(header / 4 << 4);
-    put_data(at + header, seq, length, (segment.flags & WEIR_TCP_SYN) != 0);
+    uint32_t header = (uint32_t)(arrival.end - at);
+    script_check(header + length <= BYTES_MAX, "too long");
+    (void)weir_tcp_encode(at, segment);
+    at[12] = (uint8_t)((arrival.offset != 0 ? arrival.offset : header / 4) << 4);
+    put_data(at + header, seq, length, (segment->flags & WEIR_TCP_SYN) != 0);
     weir_tcp_seal(at, header + length, &play.wire);
-    at[WEIR_TCP_CHECKSUM_OFF] ^= is_bad;
-    deliver(header + length);
+    at[WEIR_TCP_CHECKSUM_OFF] ^= arrival.is_bad;
+    deliver(&arrival.packet, header + length, arrival.is_more);
 }
 
-/* TIME unreached SEQ MTU: the network says that our segment SEQ did not get through. */
+/* Why, in place of an MTU. */
+static bool read_reason(const char *text, uint8_t *reason)
+{
+    static const char *const reasons[] = {"net",  "",           "host", "protocol",
+                                          "port", "prohibited", "time", "problem"};
+    for (unsigned i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+        if (strcmp(reasons[i], text) == 0) {
+            *reason = (uint8_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* TIME unreached SEQ MTU|REASON: the network says that our segment SEQ did not get through. */
 void script_unreached(void)
 {
+    uint8_t *at = play.in[play.packet_count];
     script_check(play.count >= 4, "SEQ and MTU are missing");
-    weir_store16(play.in, play.path4.local.port);
-    weir_store16(play.in + 2, play.path4.remote.port);
-    weir_store32(play.in + 4, (uint32_t)script_number(play.words[2]) + play.own_number);
-    play.packet = (struct weir_packet){.protocol = WEIR_PROTOCOL_UNREACHED,
-                                       .mtu_bytes = (uint32_t)script_number(play.words[3])};
-    deliver(8);
+    struct weir_packet packet = {.protocol = WEIR_PROTOCOL_UNREACHED};
+    if (!read_reason(play.words[3], &packet.unreached)) {
+        packet.mtu_bytes = (uint32_t)script_number(play.words[3]);
+    }
+    weir_store16(at, play.path4.local.port);
+    weir_store16(at + 2, script_port(play.peer));
+    weir_store32(at + 4, (uint32_t)script_number(play.words[2]) + play.peer->own_number);
+    deliver(&packet, 8, false);
 }
 
 /* --- expected segments ------------------------------------------------------------------------ */
@@ -373,8 +459,8 @@ static void check_rest(const struct sent *sent, const struct weir_tcp_segment *s
             i = check_options(i, sent);
             continue;
         }
-        if (strcmp(word, "ect0") == 0) {
-            script_check_value("ecn", WEIR_ECN_ECT0, sent->ecn);
+        if (strcmp(word, "ect0") == 0 || strcmp(word, "notect") == 0) {
+            script_check_value("ecn", word[0] == 'e' ? WEIR_ECN_ECT0 : WEIR_ECN_NOT, sent->ecn);
             i++;
             continue;
         }
@@ -395,7 +481,7 @@ static void check_rest(const struct sent *sent, const struct weir_tcp_segment *s
     }
 }
 
-/* TIME > FLAGS SEQ(LENGTH) [ack N] [win N] [urg N] [ect0] [seg N] [<options>] */
+/* TIME > FLAGS SEQ(LENGTH) [ack N] [win N] [urg N] [ect0|notect] [seg N] [<options>] */
 void script_departure(weir_nsec at)
 {
     struct weir_tcp_segment segment;
@@ -409,12 +495,13 @@ void script_departure(weir_nsec at)
     if (sent->at > at + play.tolerance || sent->at + play.tolerance < at) {
         script_fail("expected at %.6f, sent: %s", (double)(at - play.start) / 1e9, text);
     }
+    script_check(sent->peer == play.peer, "sent to another peer");
     (void)weir_tcp_decode(weir_span_of(sent->bytes, sent->length), &segment);
     format_flags(segment.flags, flags);
     const char *open = strchr(play.words[3], '(');
     script_check(open != NULL, "SEQ(LENGTH) expected");
     if (parse_flags(play.words[2]) != segment.flags ||
-        script_number(play.words[3]) != (uint32_t)(segment.seq - play.own_number) ||
+        script_number(play.words[3]) != (uint32_t)(segment.seq - sent->peer->own_number) ||
         script_number(open + 1) != segment.data.length) {
         script_fail("another one was sent: %s", text);
     }

@@ -5,8 +5,10 @@
 #     tools/rfc-map.sh > docs/rfc-map.md
 #
 # A citation is "RFC nnnn x.y: rule" (or "RFC nnnn section x.y", "BBR draft x.y") in a comment of
-# src/ or include/. A test belongs to it when it names the same RFC and section. Lines in docs/rfc-missing.txt,
-# "RFC nnnn x.y | rule | why not", are the MUSTs that are not done.
+# src/ or include/. A test belongs to it when it names the same RFC and section: a unit test in any
+# comment, a packet script in its first one. Lines in docs/rfc-missing.txt,
+# "RFC nnnn x.y | rule | why not", are the MUSTs that are not done. tools/rfc-musts.sh adds the
+# MUSTs of RFC 9293.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C
@@ -77,9 +79,11 @@ citations() {
 
 mapfile -t sources < <(find src include -name '*.[ch]' | sort)
 mapfile -t tests < <(find tests -name '*.[ch]' | sort)
+mapfile -t scripts < <(find tests -name '*.script' | sort)
 {
     [ ${#sources[@]} -eq 0 ] || citations "${sources[@]}" | sed 's/^/s|/'
     [ ${#tests[@]} -eq 0 ] || citations "${tests[@]}" | sed 's/^/t|/'
+    [ ${#scripts[@]} -eq 0 ] || citations "${scripts[@]}" | sed 's/^/t|/'
 } | sort -t'|' -k2,2n -k3,3V -k4,4V | awk -F'|' '
     $1 == "t" { key = $2 " " $3; split($4, at, ":"); name = at[1]; sub(/.*\//, "", name)
         if (!seen[key, name]++) tests[key] = tests[key] (tests[key] == "" ? "" : ", ") name; next }
@@ -92,6 +96,13 @@ mapfile -t tests < <(find tests -name '*.[ch]' | sort)
             printf "| %s %s | %s | %s | %s |\n", name, f[3], f[4], f[5], tests[key]
         }
     }'
+
+echo
+echo '## The MUSTs of RFC 9293'
+echo
+echo 'A test that begins with script_tcp_ is a packet script (docs/tcp-scripts.md).'
+echo
+tools/rfc-musts.sh
 
 echo
 echo '## MUSTs that are not done'

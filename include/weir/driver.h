@@ -43,6 +43,18 @@ enum weir_protocol {
     WEIR_PROTOCOL_FRAME = 255    /* a whole frame, as it is on the link */
 };
 
+/* UNREACHED: why, as far as the network said. */
+enum weir_unreached {
+    WEIR_UNREACHED_NET = 0,    /* no way to the host for now, or no word of why */
+    WEIR_UNREACHED_TOO_BIG,    /* mtu_bytes says what would get through */
+    WEIR_UNREACHED_HOST,       /* no answer from it on its own link */
+    WEIR_UNREACHED_PROTOCOL,   /* the host has none */
+    WEIR_UNREACHED_PORT,       /* nobody listens */
+    WEIR_UNREACHED_PROHIBITED, /* by an administrator */
+    WEIR_UNREACHED_TIME,       /* too many hops, or fragments that did not all come */
+    WEIR_UNREACHED_PROBLEM     /* a header that somebody did not understand */
+};
+
 /* One received datagram. The engine may overwrite its bytes (it decrypts in place). */
 struct weir_packet {
     uint8_t *data;
@@ -52,6 +64,7 @@ struct weir_packet {
     uint16_t segment_bytes; /* payload of each TCP segment that was joined here; 0: one */
     uint8_t ecn;            /* enum weir_ecn */
     uint8_t protocol;       /* enum weir_protocol */
+    uint8_t unreached;      /* enum weir_unreached, of UNREACHED */
     bool is_checked;        /* the TCP checksum is right, or never left the machine */
 };
 
@@ -65,6 +78,9 @@ struct weir_transmit {
                                segment_bytes of the rest (TSO) */
     uint8_t ecn;            /* enum weir_ecn */
     uint8_t protocol;       /* enum weir_protocol */
+    uint32_t tail_bytes;    /* of length, so many at the end are not behind data but at tail; there
+                               is room for them behind data. 0 unless weir_tx.is_gathered */
+    const uint8_t *tail;
 };
 
 /* Where an engine's output call writes: bytes and descriptors, both bounded. The engine appends;
@@ -82,6 +98,7 @@ struct weir_tx {
     uint32_t headroom_bytes; /* left free in front of each transmit, for the headers below */
     bool is_joined;          /* TCP: long segments with header_bytes are taken */
     bool is_unchecked;       /* TCP: the checksum is the driver's, the field stays 0 */
+    bool is_gathered;        /* transmits with a tail are taken */
 };
 
 /* Plain counters since open, written by the driver's thread. */
@@ -121,8 +138,8 @@ struct weir_driver {
     uint32_t run_bytes_max; /* for weir_tx: 0 when the driver has no segmentation */
     uint32_t run_segments_max;
     uint32_t datagram_bytes_max; /* longest datagram it can send */
-    uint32_t headroom_bytes;     /* for weir_tx, this and the next two */
-    bool is_joined, is_unchecked;
+    uint32_t headroom_bytes;     /* for weir_tx, this and the next three */
+    bool is_joined, is_unchecked, is_gathered;
     int error;              /* errno of the last WEIR_ERR_OS, else 0 */
     struct weir_addr local; /* bound address, family NONE when there are several */
     bool is_rx_full;        /* the last receive ended for want of slots: more may be waiting */

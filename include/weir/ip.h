@@ -46,8 +46,10 @@ struct weir_ip_config {
                                   each (touched when used), at most 256. 0: fragments are dropped */
     uint32_t reassembly_bytes_max; /* longest datagram put together, default and at most 65,535 */
     weir_nsec reassembly_timeout;  /* default 60 s */
-    uint32_t errors_per_second;    /* ICMP errors sent, default 100; 0: none */
-    uint32_t echoes_per_second;    /* echo requests answered, default 10,000; 0: none */
+    uint8_t hop_limit; /* time to live of what the transport sends, default 64, at least 1 */
+    uint8_t dscp;      /* its differentiated services codepoint (RFC 2474), default 0, at most 63 */
+    uint32_t errors_per_second; /* ICMP errors sent, default 100; 0: none */
+    uint32_t echoes_per_second; /* echo requests answered, default 10,000; 0: none */
 };
 
 /* Why something went no further. */

@@ -51,10 +51,12 @@ enum {
 
 /* May be changed while the endpoint runs (weir_tcp_tune). */
 struct weir_tcp_tuning {
-    weir_nsec rto_min;      /* default 200 ms; RFC 6298 2.4 asks for 1 s, and nobody keeps to it */
-    weir_nsec ack_delay;    /* longest wait for data to carry an ACK, default 40 ms, at most 500 */
+    weir_nsec rto_min;   /* default 200 ms; RFC 6298 2.4 asks for 1 s, and nobody keeps to it */
+    weir_nsec ack_delay; /* longest wait for data to carry an ACK, default 40 ms; less than 500 */
     weir_nsec user_timeout; /* closed when data was unacknowledged so long, default 300 s; 0: never.
                                At least 100 s to be conforming (RFC 1122 4.2.3.5) */
+    weir_nsec persist_timeout; /* closed when the peer, though it answers, had its window shut so
+                                  long while something waited; default 0: never (RFC 6429) */
     weir_nsec connect_timeout;    /* default 180 s, of a passive open a third */
     weir_nsec fin_timeout;        /* of silence in FIN-WAIT-2, default 60 s */
     weir_nsec time_wait;          /* default 60 s */
@@ -68,6 +70,13 @@ struct weir_tcp_tuning {
                                      anything. Default 4 MiB */
     uint32_t challenges_max;      /* challenge ACKs in a second, default 1,000 (RFC 5961 7) */
     bool is_nodelay;              /* new connections begin without Nagle's algorithm */
+
+    /* RFC 5482: the peer is told user_timeout, and its own counts here as long as the connection is
+     * awake: the longer of both, within these bounds. Default off. */
+    bool is_user_timeout_advertised;
+    bool is_user_timeout_fixed; /* told, but the peer's does not count */
+    weir_nsec user_timeout_min; /* default 100 s */
+    weir_nsec user_timeout_max; /* default 1 h */
 };
 
 struct weir_tcp_config {
@@ -81,7 +90,8 @@ struct weir_tcp_config {
     bool is_cookie_only;       /* nothing is remembered of any: half_open_max is 0 */
     uint32_t segments_max;     /* pieces in flight, all connections, default 65,536 */
     uint32_t held_max;         /* segments held for order or pause, default 65,536 */
-    uint32_t reordering_max;   /* connections that hold out-of-order data at once, default 256 */
+    uint32_t reordering_max;   /* connections that hold out-of-order data at once, default 256; of
+                                  them one in 16 with over 128 holes (at most 2,048) */
     size_t send_bytes;         /* memory for outgoing data and its book-keeping, default 64 MiB */
     uint32_t receive_window;   /* bytes, per connection, default 4 MiB; 2,048 to 1 GiB */
     uint16_t mtu_bytes;        /* of IP packets, default 1,500, at least 296 */
@@ -90,6 +100,16 @@ struct weir_tcp_config {
     bool has_users;      /* an application pointer: 8 bytes a connection */
     bool is_ecn;         /* RFC 3168, where the peer agrees */
     bool is_mtu_fixed;   /* no path MTU discovery */
+
+    /* RFC 7413, default off. What was queued when the SYN leaves goes with it where the server has
+     * given us a cookie before; listeners hand out such data at once, OPENED first. The network may
+     * repeat a SYN: only for applications that bear to be asked the same twice. PARCEL_DONE of what
+     * went with it may come before OPENED. */
+    bool is_fast_open;
+    uint16_t fast_open_max;         /* passive opens of this kind that are not proved yet, default
+                                       256; further ones are opened the usual way */
+    uint16_t fast_open_servers_max; /* cookies and refusals that are remembered, default 64, 96
+                                       bytes each, the least recently used goes first */
     struct weir_tcp_tuning tuning;
 };
 
@@ -137,7 +157,9 @@ enum weir_tcp_event_type {
     WEIR_TCP_EVENT_WRITABLE,    /* after WEIR_ERR_FULL: half of the queue is free again */
     WEIR_TCP_EVENT_URGENT,      /* the peer says that urgent data is on its way (RFC 9293 3.8.5) */
     WEIR_TCP_EVENT_PEER_CLOSED, /* no more data will come; sending goes on */
-    WEIR_TCP_EVENT_CLOSED       /* the handle is invalid after this event */
+    WEIR_TCP_EVENT_CLOSED,      /* the handle is invalid after this event */
+    WEIR_TCP_EVENT_ROOM         /* conn is NULL. After WEIR_AGAIN of any call: there is a control
+                                   block again; once, so try all that wait */
 };
 
 enum weir_tcp_close_cause {
@@ -146,7 +168,8 @@ enum weir_tcp_close_cause {
     WEIR_TCP_CAUSE_RESET,      /* by the peer */
     WEIR_TCP_CAUSE_REFUSED,    /* the peer does not take the connection */
     WEIR_TCP_CAUSE_TIMEOUT,    /* connect_timeout, user_timeout, fin_timeout or keepalive */
-    WEIR_TCP_CAUSE_UNREACHABLE /* the same, and the network had said why */
+    WEIR_TCP_CAUSE_UNREACHABLE /* the same, and the network had said why; or, of connect, it said
+                                  at once that there is no such port or that it is forbidden */
 };
 
 struct weir_tcp_event {
@@ -189,8 +212,9 @@ WEIR_API enum weir_status weir_tcp_listen(struct weir_tcp *endpoint, const struc
 /* Accepts no more; connections stay. */
 WEIR_API void weir_tcp_unlisten(struct weir_tcp *endpoint, int listener);
 
-/* Opens a connection: OPENED or CLOSED follows. path holds both addresses; a local port of 0 is
- * drawn at random (RFC 6056). user: for weir_tcp_user, ignored unless has_users.
+/* Opens a connection: OPENED or CLOSED follows; sends are queued until then. path holds both
+ * addresses; a local port of 0 is drawn at random (RFC 6056). user: for weir_tcp_user, ignored
+ * unless has_users.
  * An endpoint connects to 120 remote addresses and ports or so at a time, to each from all ports
  * that no listener has.
  * WEIR_ERR_FULL: a bound is reached, or the connection exists. WEIR_ERR_INVALID: an address without
@@ -200,7 +224,7 @@ WEIR_API enum weir_status weir_tcp_connect(struct weir_tcp *endpoint, weir_nsec 
                                            struct weir_tcp_conn **conn);
 /* No more will be sent: FIN follows what is queued, sends return WEIR_ERR_CLOSED. DATA comes in
  * until the peer has closed too; then, with all acknowledged, CLOSED follows.
- * WEIR_AGAIN: all control blocks are busy now; nothing changed, try again later. */
+ * WEIR_AGAIN: all control blocks are busy now; nothing changed, ROOM follows. */
 WEIR_API enum weir_status weir_tcp_close(struct weir_tcp *endpoint, struct weir_tcp_conn *conn);
 /* At once: RST, what is queued or held is thrown away, CLOSED follows. WEIR_AGAIN as above. */
 WEIR_API enum weir_status weir_tcp_abort(struct weir_tcp *endpoint, struct weir_tcp_conn *conn);
@@ -212,8 +236,10 @@ WEIR_API void weir_tcp_set_user(struct weir_tcp *endpoint, const struct weir_tcp
 /* Both addresses with TCP's ports. */
 WEIR_API struct weir_path weir_tcp_path(const struct weir_tcp *endpoint,
                                         const struct weir_tcp_conn *conn);
-/* Its place, counted from 0 and less than those of both tables: for arrays beside them. */
+/* Its place, counted from 0: for arrays beside the connections. */
 WEIR_API uint32_t weir_tcp_index(const struct weir_tcp *endpoint, const struct weir_tcp_conn *conn);
+/* All places are less than this: up to a fifth more than there are connections. Never changes. */
+WEIR_API uint32_t weir_tcp_index_max(const struct weir_tcp *endpoint);
 /* The application takes no more data: what comes in is kept, up to the receive window, which the
  * peer sees shrinking. false resumes. A paused connection stays awake. WEIR_AGAIN as above. */
 WEIR_API enum weir_status weir_tcp_pause(struct weir_tcp *endpoint, struct weir_tcp_conn *conn,

@@ -79,7 +79,10 @@ struct weir_tcp_stats {
     uint64_t resets_sent, resets_received, challenges_sent;
     uint64_t resent_segments, resent_bytes, timeouts, probes_tail, recoveries;
     uint64_t spurious_timeouts, spurious_losses; /* found by F-RTO or timestamps; by D-SACK */
-    uint64_t window_probes, keepalives, mtu_reductions;
+    uint64_t window_probes, keepalives;
+    uint64_t mtu_reductions, mtu_probes, mtu_probes_lost; /* probes: segments longer than usual */
+    uint64_t fast_active, fast_passive; /* opened with data or cookie in the SYN (RFC 7413) */
+    uint32_t fast_pending;              /* of the passive ones: not proved yet */
     uint64_t drops[WEIR_TCP_DROP_COUNT];
 };
 

@@ -34,13 +34,15 @@ struct weir_tun_config {
     bool is_tap;                          /* Ethernet frames; default: IP packets */
     bool is_multi_queue;
     bool is_offload_disabled;
-    bool is_up;            /* set the device up; default on */
-    uint16_t mtu_bytes;    /* to set; default 0: as it is */
-    uint32_t queue_frames; /* to set (txqueuelen): frames that wait until they are received;
+    bool is_up;             /* set the device up; default on */
+    uint16_t mtu_bytes;     /* to set; default 0: as it is */
+    uint32_t queue_frames;  /* to set (txqueuelen): frames that wait until they are received;
                                     default 0: as it is */
-    struct weir_addr host; /* to set: the kernel's own address on the device; family NONE, the
+    struct weir_addr host;  /* to set: the kernel's own address on the device; family NONE, the
                                     default: none. IPv6 addresses are added, an IPv4 one replaces */
-    uint8_t host_prefix;   /* its prefix length in bits */
+    uint8_t host_prefix;    /* its prefix length in bits */
+    struct weir_addr host6; /* a second one, of IPv6; default: none */
+    uint8_t host6_prefix;
 };
 
 /* What a frame driver's interface is, for weir_inet_config. */

@@ -7,6 +7,7 @@
 
 #include "weir/addr.h"
 #include "weir/cc.h"
+#include "weir/crew.h"
 #include "weir/driver.h"
 #include "weir/inet.h"
 #include "weir/ip.h"
@@ -20,6 +21,7 @@
 #include "weir/parcel.h"
 #include "weir/raw.h"
 #include "weir/ring.h"
+#include "weir/route.h"
 #include "weir/rudp.h"
 #include "weir/rudp_stats.h"
 #include "weir/sim.h"
@@ -27,6 +29,7 @@
 #include "weir/span.h"
 #include "weir/status.h"
 #include "weir/tcp.h"
+#include "weir/tcp_callbacks.h"
 #include "weir/tcp_stats.h"
 #include "weir/time.h"
 #include "weir/tun.h"

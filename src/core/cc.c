@@ -170,7 +170,13 @@ void weir_cc_on_ack(struct weir_cc *cc, const struct weir_cc_ack *ack)
     }
 }
 
-void weir_cc_on_loss(struct weir_cc *cc, const struct weir_cc_loss *loss)
+void weir_cc_on_untimed(struct weir_cc *cc, weir_nsec now, uint64_t bytes)
+{
+    cc->rate.delivered_bytes += bytes;
+    cc->rate.delivered_time = now;
+}
+
+bool weir_cc_on_loss(struct weir_cc *cc, const struct weir_cc_loss *loss)
 {
     WEIR_ASSERT(loss->newest != NULL);
     cc->rate.lost_bytes += loss->lost_bytes;
@@ -179,8 +185,10 @@ void weir_cc_on_loss(struct weir_cc *cc, const struct weir_cc_loss *loss)
     if (ops_of(cc)->on_loss != NULL) {
         ops_of(cc)->on_loss(cc, loss);
     }
+    bool is_new = cc->episode_lost == 0;
     /* After the controller, which starts from 0 when this loss opens a new episode. */
     cc->episode_lost += (loss->lost_bytes + cc->mss_bytes - 1) / cc->mss_bytes;
+    return is_new;
 }
 
 void weir_cc_on_spurious_loss(struct weir_cc *cc, weir_nsec now)

@@ -40,7 +40,10 @@ enum {
      * above twice the path's random loss. */
     WEIR_BBR_LOSS_THRESH_PPM = 20000,
     /* Loss up to this rate may be taken for random. 0: every loss counts, as in the draft. */
-    WEIR_BBR_NOISE_MAX_PPM = 100000
+    WEIR_BBR_NOISE_MAX_PPM = 100000,
+    /* The same for leaving Startup, whose rounds are small at first: a queue that is overrun at
+     * more than twice its rate loses far more. */
+    WEIR_BBR_NOISE_STARTUP_PPM = 200000
 };
 
 static inline uint64_t weir_bbr_max_bw(const struct weir_cc_bbr *bbr)

@@ -15,7 +15,7 @@ enum {
     NOISE_EVIDENCE_PKTS = 50,
     NOISE_MEMORY_PKTS = 4000,
     NOISE_RTT_DIVISOR = 8,
-    NOISE_SPREAD_PKTS = 3,
+    NOISE_SPREAD_PKTS = 6,
     MIN_RTT_SPREAD_DIVISOR = 64,
     MILLION = 1000000
 };
@@ -120,8 +120,9 @@ static bool is_round_quiet(const struct weir_cc_bbr *bbr)
            bbr->min_rtt + weir_max_u64(bbr->min_rtt / NOISE_RTT_DIVISOR, NOISE_RTT_MIN);
 }
 
-/* Few packets scatter widely around their mean: up to 3 more lost than the rate has it are let
- * pass, as far as they are no more than a sixteenth. Nothing is within a rate of 0. */
+/* Few packets scatter widely around their mean: up to 6 more lost than the rate has it are let
+ * pass, as far as they are no more than a sixteenth: of the thousands of rounds of a transfer none
+ * is to stand out. Nothing is within a rate of 0. */
 static bool is_within(const struct weir_cc *cc, const struct weir_cc_sample *sample, uint64_t ppm)
 {
     uint64_t total = sample->delivered_bytes + sample->lost_bytes;
@@ -132,7 +133,7 @@ static bool is_within(const struct weir_cc *cc, const struct weir_cc_sample *sam
 bool weir_bbr_looks_random(const struct weir_cc *cc, const struct weir_cc_sample *sample)
 {
     return cc->bbr.is_last_round_quiet && is_round_quiet(&cc->bbr) &&
-           is_within(cc, sample, WEIR_BBR_NOISE_MAX_PPM);
+           is_within(cc, sample, WEIR_BBR_NOISE_STARTUP_PPM);
 }
 
 static void learn_noise(struct weir_cc *cc, const struct weir_cc_sample *sample)

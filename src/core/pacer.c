@@ -10,11 +10,20 @@
 #include "base/bytes.h"
 #include "core/scale.h"
 
-/* A burst is what the rate sends in a millisecond, between the two bounds. */
+enum {
+    BURSTS_PER_SECOND = 1000,
+    TICKS_PER_SECOND = 20000,
+    TICK_BYTES_MAX = 1 << 24
+};
+
+/* A burst is what the rate sends in a millisecond, between the two bounds; but no shorter than
+ * what it sends in 50 us, for no system wakes a sleeper in less. That counts above 10 Gbit/s, where
+ * the upper bound is 64 KB. */
 static uint64_t burst_of(const struct weir_pacer *pacer, uint64_t rate)
 {
-    uint64_t burst = weir_max_u64(rate / 1000, pacer->burst_min_bytes);
-    return weir_min_u64(burst, pacer->burst_max_bytes);
+    uint64_t burst = weir_max_u64(rate / BURSTS_PER_SECOND, pacer->burst_min_bytes);
+    uint64_t tick = weir_min_u64(rate / TICKS_PER_SECOND, TICK_BYTES_MAX);
+    return weir_max_u64(weir_min_u64(burst, pacer->burst_max_bytes), tick);
 }
 
 /* Bytes earned since the last update, saturated; *remainder in units of bytes / 10^9. */

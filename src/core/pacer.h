@@ -3,8 +3,9 @@
  * pacer.h - spreads sending over time: a token bucket in nanoseconds (RFC 9002 section 7.7).
  *
  * Role: asks "may I send now, and how much in one burst?". Bursts are as large as a millisecond's
- * worth of the rate (at least burst_min, at most burst_max bytes), so that segmentation offload has
- * something to work on; a connection that was idle may start with one burst.
+ * worth of the rate (at least burst_min, at most burst_max bytes, but what 50 us take in any case),
+ * so that segmentation offload has something to work on; a connection that was idle may start with
+ * one burst.
  */
 #ifndef WEIR_CORE_PACER_H
 #define WEIR_CORE_PACER_H

@@ -371,6 +371,7 @@ static void describe(struct inet *inet, const struct weir_inet_config *config)
     driver->headroom_bytes = inet->is_udp ? 0 : WEIR_IP_HEADROOM;
     driver->is_joined = !inet->is_udp && inner->is_joined;
     driver->is_unchecked = !inet->is_udp && inner->is_unchecked;
+    driver->is_gathered = !inet->is_udp && inner->is_gathered;
     driver->run_bytes_max = is_cut ? RUN_BYTES_MAX : 0;
     driver->run_segments_max = is_cut ? RUN_SEGMENTS_MAX : 1;
     driver->datagram_bytes_max = longest_datagram(config);

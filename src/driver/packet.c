@@ -39,7 +39,7 @@ struct packet {
     uint32_t slots, slot_bytes;
     struct weir_interface interface;
     struct mmsghdr headers[SLOTS_MAX];
-    struct iovec iov[SLOTS_MAX][2];
+    struct iovec iov[SLOTS_MAX][3];
     struct virtio_net_hdr vnets[SLOTS_MAX];
 };
 
@@ -124,7 +124,11 @@ static uint32_t build_batch(struct packet *packet, const struct weir_transmit *t
 {
     uint32_t built = (uint32_t)weir_min_u64(count, TX_BATCH);
     for (uint32_t i = 0; i < built; i++) {
-        lay_message(packet, i, transmits[i].data, transmits[i].length);
+        lay_message(packet, i, transmits[i].data, transmits[i].length - transmits[i].tail_bytes);
+        if (transmits[i].tail_bytes > 0) {
+            packet->iov[i][2] = weir_vnet_tail(&transmits[i]);
+            packet->headers[i].msg_hdr.msg_iovlen++;
+        }
         if (packet->has_vnet) {
             weir_vnet_encode(&transmits[i], packet->interface.is_ethernet, &packet->vnets[i]);
         }
@@ -253,6 +257,7 @@ static void ask_offloads(struct packet *packet, const struct weir_packet_config 
     packet->driver.run_segments_max = 1;
     if (packet->has_vnet && !config->is_offload_disabled) {
         packet->driver.is_joined = packet->driver.is_unchecked = true;
+        packet->driver.is_gathered = true;
         packet->driver.run_bytes_max = WEIR_FRAME_BYTES_MAX;
         packet->driver.run_segments_max = WEIR_FRAME_SEGMENTS_MAX;
         packet->interface.is_uso = true;

@@ -76,12 +76,14 @@ static struct trace *trace_of(struct weir_driver *driver)
     return (struct trace *)(void *)driver;
 }
 
-/* Wrapped and wrapping driver look the same from outside. */
+/* Wrapped and wrapping driver look the same from outside, but that a record is written from bytes
+ * in a row. */
 static void mirror_inner(struct trace *trace)
 {
     const struct weir_driver_ops *ops = trace->driver.ops;
     trace->driver = *trace->inner;
     trace->driver.ops = ops;
+    trace->driver.is_gathered = false;
 }
 
 /* RFC 1071: the sum in 16-bit words, not yet folded; an odd last byte counts as the high one. */
@@ -322,7 +324,8 @@ static void trace_sent(struct trace *trace, weir_nsec now, const struct weir_tra
     do {
         uint32_t left = transmit->length - offset;
         datagram.data = transmit->data + offset;
-        datagram.length = transmit->segment_bytes == 0
+        /* What the driver below cuts with headers of its own is shown whole. */
+        datagram.length = transmit->segment_bytes == 0 || transmit->header_bytes != 0
                               ? left
                               : (uint32_t)weir_min_u64(left, transmit->segment_bytes);
         write_datagram(trace, now, &datagram);

@@ -101,15 +101,18 @@ static enum weir_status tun_receive(struct weir_driver *driver, weir_nsec now,
 static bool write_frame(const struct tun *tun, const struct weir_transmit *transmit,
                         struct virtio_net_hdr *vnet)
 {
-    struct iovec iov[2] = {{.iov_base = vnet, .iov_len = WEIR_VNET_BYTES},
-                           {.iov_base = transmit->data, .iov_len = transmit->length}};
+    struct iovec iov[3] = {
+        {.iov_base = vnet, .iov_len = WEIR_VNET_BYTES},
+        {.iov_base = transmit->data, .iov_len = transmit->length - transmit->tail_bytes},
+        weir_vnet_tail(transmit)};
     const int skip = tun->has_vnet ? 0 : 1;
+    const int count = transmit->tail_bytes > 0 ? 3 : 2;
     ssize_t written;
     if (tun->has_vnet) {
         weir_vnet_encode(transmit, tun->interface.is_ethernet, vnet);
     }
     do {
-        written = writev(tun->fd, iov + skip, 2 - skip);
+        written = writev(tun->fd, iov + skip, count - skip);
     } while (written < 0 && errno == EINTR);
     return written >= 0;
 }
@@ -231,6 +234,8 @@ static void ask_offloads(struct tun *tun)
     int header_bytes = WEIR_VNET_BYTES;
     tun->driver.run_segments_max = 1;
     if (!tun->has_vnet) {
+        /* A device that stays was perhaps opened with offloads before. */
+        (void)ioctl(tun->fd, TUNSETOFFLOAD, 0UL);
         return;
     }
     (void)ioctl(tun->fd, TUNSETVNETHDRSZ, &header_bytes);
@@ -243,6 +248,7 @@ static void ask_offloads(struct tun *tun)
     }
     tun->driver.is_joined = true;
     tun->driver.is_unchecked = true;
+    tun->driver.is_gathered = true;
 }
 
 /* The layout that SIOCSIFADDR of an IPv6 socket takes. */
@@ -252,27 +258,28 @@ struct ip6_request {
     int index;
 };
 
-static bool set_host(int fd, struct ifreq *request, const struct weir_tun_config *config,
-                     uint32_t index)
+static bool set_host6(const struct weir_addr *host, uint8_t prefix, uint32_t index)
+{
+    struct ip6_request ip6 = {.prefix = prefix, .index = (int)index};
+    memcpy(&ip6.ip, host->ip, sizeof(ip6.ip));
+    int fd6 = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool is_set = fd6 >= 0 && (ioctl(fd6, SIOCSIFADDR, &ip6) == 0 || errno == EEXIST);
+    int error = errno;
+    if (fd6 >= 0) {
+        (void)close(fd6);
+    }
+    errno = error;
+    return is_set;
+}
+
+static bool set_host4(int fd, struct ifreq *request, const struct weir_addr *host, uint8_t prefix)
 {
     union weir_sockaddr name;
-    if (config->host.family == WEIR_ADDR_IP6) {
-        struct ip6_request ip6 = {.prefix = config->host_prefix, .index = (int)index};
-        memcpy(&ip6.ip, config->host.ip, sizeof(ip6.ip));
-        int fd6 = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        bool is_set = fd6 >= 0 && (ioctl(fd6, SIOCSIFADDR, &ip6) == 0 || errno == EEXIST);
-        int error = errno;
-        if (fd6 >= 0) {
-            (void)close(fd6);
-        }
-        errno = error;
-        return is_set;
-    }
     struct weir_addr mask = {.family = WEIR_ADDR_IP4};
-    for (uint32_t bit = 0; bit < config->host_prefix; bit++) {
+    for (uint32_t bit = 0; bit < prefix; bit++) {
         mask.ip[bit / 8] |= (uint8_t)(0x80U >> bit % 8);
     }
-    (void)weir_sockaddr_encode(&config->host, false, &name);
+    (void)weir_sockaddr_encode(host, false, &name);
     name.in4.sin_port = 0;
     memcpy(&request->ifr_addr, &name.in4, sizeof(name.in4));
     if (ioctl(fd, SIOCSIFADDR, request) != 0) {
@@ -281,6 +288,21 @@ static bool set_host(int fd, struct ifreq *request, const struct weir_tun_config
     (void)weir_sockaddr_encode(&mask, false, &name);
     memcpy(&request->ifr_netmask, &name.in4, sizeof(name.in4));
     return ioctl(fd, SIOCSIFNETMASK, request) == 0;
+}
+
+static bool set_hosts(int fd, struct ifreq *request, const struct weir_tun_config *config,
+                      uint32_t index)
+{
+    if (config->host.family == WEIR_ADDR_IP4 &&
+        !set_host4(fd, request, &config->host, config->host_prefix)) {
+        return false;
+    }
+    if (config->host.family == WEIR_ADDR_IP6 &&
+        !set_host6(&config->host, config->host_prefix, index)) {
+        return false;
+    }
+    return config->host6.family == WEIR_ADDR_NONE ||
+           set_host6(&config->host6, config->host6_prefix, index);
 }
 
 static bool set_up(int fd, struct ifreq *request)
@@ -321,8 +343,7 @@ static bool set_device(const struct weir_tun_config *config, struct weir_interfa
         interface->mac[5] ^= 1;
     }
     *what = "setting the address";
-    if (config->host.family != WEIR_ADDR_NONE &&
-        !set_host(fd, &request, config, interface->index)) {
+    if (!set_hosts(fd, &request, config, interface->index)) {
         return false;
     }
     *what = "setting it up";
@@ -353,7 +374,9 @@ static enum weir_status prepare_device(struct tun *tun, const struct weir_tun_co
 static bool is_valid(const struct weir_tun_config *config)
 {
     const uint8_t bits = config->host.family == WEIR_ADDR_IP4 ? 32 : 128;
-    return memchr(config->name, 0, sizeof(config->name)) != NULL && config->host_prefix <= bits;
+    return memchr(config->name, 0, sizeof(config->name)) != NULL && config->host_prefix <= bits &&
+           (config->host6.family == WEIR_ADDR_NONE || config->host6.family == WEIR_ADDR_IP6) &&
+           config->host6_prefix <= 128;
 }
 
 enum weir_status weir_tun_open(const struct weir_tun_config *config, struct weir_driver **driver,

@@ -10,6 +10,8 @@
 
 #include <linux/virtio_net.h>
 #include <stdbool.h>
+#include <string.h>
+#include <sys/uio.h>
 
 #include "weir/tun.h"
 
@@ -33,6 +35,14 @@ void weir_vnet_decode(const struct virtio_net_hdr *vnet, struct weir_packet *pac
 static inline bool weir_vnet_is_run(const struct virtio_net_hdr *vnet)
 {
     return vnet->gso_type != VIRTIO_NET_HDR_GSO_NONE;
+}
+
+static inline struct iovec weir_vnet_tail(const struct weir_transmit *transmit)
+{
+    struct iovec tail = {.iov_len = transmit->tail_bytes};
+    /* Read from only; iovec has one type for both directions. */
+    memcpy(&tail.iov_base, &transmit->tail, sizeof(tail.iov_base));
+    return tail;
 }
 
 /* Frames have no path; they share this one. */

@@ -167,6 +167,47 @@ static uint32_t read_mtu(const struct weir_ip_rx *rx, const struct weir_icmp *ic
     return (uint32_t)weir_max_u64(mtu, MTU_MIN_IP4);
 }
 
+/* RFC 792, RFC 1812 5.2.7.1: the codes of a destination that cannot be reached. */
+static enum weir_unreached read_reason4(const struct weir_icmp *icmp)
+{
+    static const uint8_t reasons[] = {
+        WEIR_UNREACHED_NET,        WEIR_UNREACHED_HOST,       WEIR_UNREACHED_PROTOCOL,
+        WEIR_UNREACHED_PORT,       WEIR_UNREACHED_TOO_BIG,    WEIR_UNREACHED_NET,
+        WEIR_UNREACHED_NET,        WEIR_UNREACHED_HOST,       WEIR_UNREACHED_HOST,
+        WEIR_UNREACHED_PROHIBITED, WEIR_UNREACHED_PROHIBITED, WEIR_UNREACHED_NET,
+        WEIR_UNREACHED_HOST,       WEIR_UNREACHED_PROHIBITED};
+
+    if (icmp->type == WEIR_ICMP_TIME_EXCEEDED) {
+        return WEIR_UNREACHED_TIME;
+    }
+    if (icmp->type == WEIR_ICMP_PROBLEM) {
+        return WEIR_UNREACHED_PROBLEM;
+    }
+    return icmp->code < sizeof(reasons) ? (enum weir_unreached)reasons[icmp->code]
+                                        : WEIR_UNREACHED_NET;
+}
+
+/* RFC 4443 3.1 to 3.4. */
+static enum weir_unreached read_reason6(const struct weir_icmp *icmp)
+{
+    static const uint8_t reasons[] = {WEIR_UNREACHED_NET,       WEIR_UNREACHED_PROHIBITED,
+                                      WEIR_UNREACHED_NET,       WEIR_UNREACHED_HOST,
+                                      WEIR_UNREACHED_PORT,      WEIR_UNREACHED_PROHIBITED,
+                                      WEIR_UNREACHED_PROHIBITED};
+    switch (icmp->type) {
+    case WEIR_ICMP6_TOO_BIG:
+        return WEIR_UNREACHED_TOO_BIG;
+    case WEIR_ICMP6_TIME_EXCEEDED:
+        return WEIR_UNREACHED_TIME;
+    case WEIR_ICMP6_PROBLEM:
+        return icmp->code == WEIR_ICMP6_CODE_NEXT_HEADER ? WEIR_UNREACHED_PROTOCOL
+                                                         : WEIR_UNREACHED_PROBLEM;
+    default:
+        return icmp->code < sizeof(reasons) ? (enum weir_unreached)reasons[icmp->code]
+                                            : WEIR_UNREACHED_NET;
+    }
+}
+
 static bool input_error(struct weir_ip *ip, const struct weir_ip_rx *rx,
                         const struct weir_icmp *icmp, struct weir_packet *packet,
                         struct weir_path *path)
@@ -182,10 +223,12 @@ static bool input_error(struct weir_ip *ip, const struct weir_ip_rx *rx,
         return false;
     }
     *path = quote.path;
-    *packet = (struct weir_packet){.data = rx->payload + body_at + quote.at,
-                                   .length = (uint32_t)icmp->body.length - quote.at,
-                                   .mtu_bytes = read_mtu(rx, icmp, &quote),
-                                   .protocol = WEIR_PROTOCOL_UNREACHED};
+    *packet = (struct weir_packet){
+        .data = rx->payload + body_at + quote.at,
+        .length = (uint32_t)icmp->body.length - quote.at,
+        .mtu_bytes = read_mtu(rx, icmp, &quote),
+        .protocol = WEIR_PROTOCOL_UNREACHED,
+        .unreached = (uint8_t)(is_ip6(rx) ? read_reason6(icmp) : read_reason4(icmp))};
     ip->stats.rx_unreached++;
     return true;
 }

@@ -30,6 +30,7 @@ void weir_ip_config_default(struct weir_ip_config *config)
                                       .reassembly_max = REASSEMBLY_DEFAULT,
                                       .reassembly_bytes_max = WEIR_IP4_BYTES_MAX,
                                       .reassembly_timeout = 60 * WEIR_SEC,
+                                      .hop_limit = WEIR_IP_HOP_LIMIT,
                                       .errors_per_second = ERRORS_DEFAULT,
                                       .echoes_per_second = ECHOES_DEFAULT};
 }
@@ -79,7 +80,7 @@ static bool is_valid(const struct weir_ip_config *config)
     bool is_right =
         config->address_count > 0 && config->address_count <= WEIR_IP_ADDRESSES_MAX &&
         config->mtu_bytes <= WEIR_IP4_BYTES_MAX && config->neighbours_max > 0 &&
-        config->reassembly_max <= REASSEMBLY_MAX &&
+        config->reassembly_max <= REASSEMBLY_MAX && config->hop_limit > 0 && config->dscp < 64 &&
         config->reassembly_bytes_max <= WEIR_IP4_BYTES_MAX &&
         (config->gateway4.family == WEIR_ADDR_NONE || config->gateway4.family == WEIR_ADDR_IP4) &&
         (config->gateway6.family == WEIR_ADDR_NONE || config->gateway6.family == WEIR_ADDR_IP6) &&

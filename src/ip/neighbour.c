@@ -241,7 +241,11 @@ static void keep_frame(struct weir_ip *ip, struct weir_ip_neighbour *neighbour,
                                         .length = frame->length,
                                         .header_bytes = frame->header_bytes,
                                         .segment_bytes = frame->segment_bytes};
-    memcpy(pending + 1, frame->data, frame->length);
+    const uint32_t near_bytes = frame->length - frame->tail_bytes;
+    memcpy(pending + 1, frame->data, near_bytes);
+    if (frame->tail_bytes > 0) {
+        memcpy((uint8_t *)(pending + 1) + near_bytes, frame->tail, frame->tail_bytes);
+    }
     neighbour->pending++;
     weir_list_append(&ip->waiting, &pending->link);
 }

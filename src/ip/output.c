@@ -22,9 +22,12 @@ struct assembly {
     uint32_t length;
     uint32_t header_bytes; /* of the transport; 0: nothing is left to the driver */
     uint32_t segment_bytes;
-    uint8_t protocol, hop_limit, ecn;
+    uint8_t protocol, hop_limit;
+    uint8_t marks; /* differentiated services and ECN, as they stand in the header */
     bool is_fragment, is_more, is_kept_whole;
     uint32_t offset_bytes, id;
+    const uint8_t *tail; /* of the frame, as in a transmit */
+    uint32_t tail_bytes;
 };
 
 /* --- IP headers ------------------------------------------------------------------------------- */
@@ -54,7 +57,9 @@ static void put_ip6(struct assembly *assembly, const struct weir_path *path)
     assembly->at -= WEIR_IP6_HEADER_BYTES;
     weir_ip_write_ip6(assembly->at, path, assembly->protocol, assembly->hop_limit,
                       assembly->length);
-    assembly->at[1] = (uint8_t)(assembly->ecn << 4); /* the traffic class' two lowest bits */
+    /* The traffic class lies across two bytes. */
+    assembly->at[0] |= (uint8_t)(assembly->marks >> 4);
+    assembly->at[1] = (uint8_t)(assembly->marks << 4);
     assembly->length += WEIR_IP6_HEADER_BYTES;
 }
 
@@ -67,7 +72,7 @@ static void put_ip4(struct assembly *assembly, const struct weir_path *path)
                            /* RFC 6864 4.1: means nothing where nobody may cut the packet. */
                            .id = (uint16_t)assembly->id,
                            .offset_bytes = (uint16_t)assembly->offset_bytes,
-                           .tos = assembly->ecn,
+                           .tos = assembly->marks,
                            .ttl = assembly->hop_limit,
                            .protocol = assembly->protocol,
                            .is_kept_whole = assembly->is_kept_whole,
@@ -146,7 +151,9 @@ static bool finish(struct weir_ip *ip, weir_nsec now, struct assembly *assembly,
                                     .length = assembly->length,
                                     .header_bytes = (uint16_t)headers,
                                     .segment_bytes = (uint16_t)assembly->segment_bytes,
-                                    .protocol = WEIR_PROTOCOL_FRAME};
+                                    .protocol = WEIR_PROTOCOL_FRAME,
+                                    .tail_bytes = assembly->tail_bytes,
+                                    .tail = assembly->tail};
     return put_link(ip, now, frame);
 }
 
@@ -220,9 +227,12 @@ enum weir_status weir_ip_encapsulate(struct weir_ip *ip, weir_nsec now,
     struct weir_path path;
     struct assembly assembly = {.at = transmit->data,
                                 .length = transmit->length,
-                                .hop_limit = WEIR_IP_HOP_LIMIT,
-                                .ecn = transmit->ecn,
-                                .is_kept_whole = true};
+                                /* RFC 9293 3.9.1.9, 3.9.2: as was asked for (MUST-48, 49). */
+                                .hop_limit = ip->config.hop_limit,
+                                .marks = (uint8_t)(ip->config.dscp << 2 | transmit->ecn),
+                                .is_kept_whole = true,
+                                .tail = transmit->tail,
+                                .tail_bytes = transmit->tail_bytes};
     bool is_right = true;
     if (!choose_path(ip, transmit, &path)) {
         weir_ip_drop(ip, WEIR_IP_DROP_ROUTE);

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -182,6 +183,20 @@ static enum weir_status receive_all(struct weir_loop *loop)
     return WEIR_OK;
 }
 
+/* What must wait may see its tail's owner take it back (a connection is aborted, a parcel done):
+ * from now on the bytes are ours. */
+static void keep_tails(struct weir_tx *tx, uint32_t first)
+{
+    for (uint32_t i = first; i < tx->count; i++) {
+        struct weir_transmit *transmit = &tx->transmits[i];
+        if (transmit->tail_bytes > 0) {
+            memcpy(transmit->data + transmit->length - transmit->tail_bytes, transmit->tail,
+                   transmit->tail_bytes);
+            transmit->tail_bytes = 0;
+        }
+    }
+}
+
 /* Offers the driver what it has not taken yet. */
 static enum weir_status send_rest(struct weir_loop *loop)
 {
@@ -194,6 +209,7 @@ static enum weir_status send_rest(struct weir_loop *loop)
     enum weir_status status = driver->ops->send(driver, loop->now, tx->transmits + loop->tx_done,
                                                 tx->count - loop->tx_done, &sent);
     loop->tx_done += sent;
+    keep_tails(tx, loop->tx_done);
     loop->is_blocked = status == WEIR_AGAIN;
     return status;
 }
@@ -211,6 +227,7 @@ static enum weir_status output_once(struct weir_loop *loop, bool *is_idle)
     tx->headroom_bytes = loop->driver->headroom_bytes;
     tx->is_joined = loop->driver->is_joined;
     tx->is_unchecked = loop->driver->is_unchecked;
+    tx->is_gathered = loop->driver->is_gathered;
     loop->now = read_clock(loop);
     enum weir_status status = loop->verbs->output(loop->endpoint, loop->now, tx);
     *is_idle = status != WEIR_OK && tx->count == 0;

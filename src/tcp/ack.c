@@ -9,6 +9,29 @@
 
 /* --- arrivals --------------------------------------------------------------------------------- */
 
+/* Was it sent again, but answered before the copy can have been? Round trips vary: an eighth less
+ * than the shortest one is none yet. */
+static bool is_early(const struct awake *awake, const struct segment *segment)
+{
+    weir_nsec rtt = awake->ep->now - segment->cc.sent_time;
+    return (segment->flags & SEGMENT_AGAIN) != 0 && awake->rtt.has_sample &&
+           rtt < awake->rtt.min - awake->rtt.min / 8;
+}
+
+/* RFC 3522 3.2, by time instead of timestamps: in less than half of the shortest round trip nothing
+ * is answered, so what was taken for lost was not. The D-SACK that follows says the same again. */
+static void note_early(struct awake *awake, struct ack_work *work, const struct segment *segment)
+{
+    bool is_proof = awake->ep->now - segment->cc.sent_time < awake->rtt.min / 2;
+    work->untimed += segment->length;
+    if (is_proof && awake->again_out >= segment->length) {
+        awake->again_out -= segment->length;
+        awake->early_out += segment->length;
+        weir_cc_on_spurious_loss(&awake->cc, awake->ep->now);
+        awake->ep->stats.spurious_losses++;
+    }
+}
+
 static void note_delivered(struct awake *awake, struct ack_work *work, struct segment *segment)
 {
     bool was_lost = (segment->flags & SEGMENT_LOST) != 0;
@@ -23,6 +46,16 @@ static void note_delivered(struct awake *awake, struct ack_work *work, struct se
         weir_tcp_flight_leave(awake, segment);
     }
     weir_tcp_rack_update(awake, segment);
+    if (is_early(awake, segment)) {
+        note_early(awake, work, segment);
+        return;
+    }
+    if (segment->length > awake->passed) {
+        awake->passed = segment->length;
+    }
+    if ((segment->flags & SEGMENT_PROBE) != 0) {
+        weir_tcp_mtu_on_probe_arrived(awake);
+    }
     if (!work->has_newest || segment->cc.sent_time >= work->newest.sent_time) {
         work->has_newest = true;
         work->newest = segment->cc;
@@ -41,47 +74,82 @@ static void note_delivered(struct awake *awake, struct ack_work *work, struct se
 
 /* --- SACK ------------------------------------------------------------------------------------- */
 
-/* The first segment that ends behind seq; from whichever side is nearer. */
-static struct segment *find_segment(const struct awake *awake, uint32_t seq)
+/* Where to look for it from: the ends, or what was found last. */
+static struct segment *nearest_segment(const struct awake *awake, uint32_t seq)
 {
-    struct segment *segment = awake->sequence.first;
-    if (seq - awake->snd_una > (awake->snd_nxt - awake->snd_una) / 2) {
-        segment = awake->sequence.last;
-        while (segment != NULL && segment->previous != NULL &&
-               weir_tcp_diff(segment->seq, seq) > 0) {
-            segment = segment->previous;
+    struct segment *hint = awake->sack_hint;
+    uint32_t first = seq - awake->snd_una;
+    uint32_t last = awake->snd_nxt - seq;
+    if (hint != NULL) {
+        uint32_t between = weir_tcp_diff(seq, hint->seq) < 0 ? hint->seq - seq : seq - hint->seq;
+        if (between < first && between < last) {
+            return hint;
         }
     }
-    while (segment != NULL && weir_tcp_diff(segment->seq + segment->length, seq) <= 0) {
-        segment = segment->next;
+    return first <= last ? awake->sequence.first : awake->sequence.last;
+}
+
+/* The first segment that ends behind seq. NULL: none, or it is far: the next ACK that asks for it
+ * looks on from where this one came to, so that none costs much. */
+static struct segment *find_segment(struct awake *awake, uint32_t seq)
+{
+    enum {
+        STEPS_MAX = 1024
+    };
+
+    unsigned steps = 0;
+    struct segment *segment = nearest_segment(awake, seq);
+    while (segment != NULL && segment->previous != NULL && weir_tcp_diff(segment->seq, seq) > 0 &&
+           steps < STEPS_MAX) {
+        segment = segment->previous;
+        steps++;
     }
-    return segment;
+    while (segment != NULL && weir_tcp_diff(segment->seq + segment->length, seq) <= 0 &&
+           steps < STEPS_MAX) {
+        segment = segment->next;
+        steps++;
+    }
+    awake->sack_hint = segment;
+    return steps < STEPS_MAX ? segment : NULL;
+}
+
+/* Takes what the block covers of a piece, in whole segments as they were sent: a peer that says less
+ * cuts nothing, and says it again when it has all. The piece to go on behind; NULL: no record. */
+static struct segment *take_part(struct awake *awake, struct ack_work *work,
+                                 struct segment *segment, const struct weir_tcp_sack *block)
+{
+    uint32_t full = segment->full;
+    int32_t before = weir_tcp_diff(block->first, segment->seq);
+    uint32_t start = before > 0 ? ((uint32_t)before + full - 1) / full * full : 0;
+    uint32_t stop = block->end - segment->seq;
+    stop = stop < segment->length ? stop - stop % full : segment->length;
+    if (start >= stop) {
+        return segment;
+    }
+    if (start > 0) {
+        if (!weir_tcp_flight_split(awake, segment, start)) {
+            return NULL;
+        }
+        segment = segment->next;
+        stop -= start;
+    }
+    if (stop < segment->length && !weir_tcp_flight_split(awake, segment, stop)) {
+        return NULL;
+    }
+    note_delivered(awake, work, segment);
+    work->has_sacked = true;
+    return weir_tcp_flight_mark_sacked(awake, segment);
 }
 
 static void take_block(struct awake *awake, struct ack_work *work,
                        const struct weir_tcp_sack *block)
 {
     struct segment *segment = find_segment(awake, block->first);
-    for (; segment != NULL && weir_tcp_diff(segment->seq, block->end) < 0;
-         segment = segment->next) {
-        if ((segment->flags & SEGMENT_SACKED) != 0) {
-            continue;
+    while (segment != NULL && weir_tcp_diff(segment->seq, block->end) < 0) {
+        if ((segment->flags & SEGMENT_SACKED) == 0) {
+            segment = take_part(awake, work, segment, block);
         }
-        int32_t before = weir_tcp_diff(block->first, segment->seq);
-        if (before > 0) {
-            if (!weir_tcp_flight_split(awake, segment, (uint32_t)before)) {
-                return;
-            }
-            continue; /* the rest comes next */
-        }
-        int32_t behind = weir_tcp_diff(segment->seq + segment->length, block->end);
-        if (behind > 0 &&
-            !weir_tcp_flight_split(awake, segment, segment->length - (uint32_t)behind)) {
-            return;
-        }
-        note_delivered(awake, work, segment);
-        weir_tcp_flight_mark_sacked(awake, segment);
-        work->has_sacked = true;
+        segment = segment != NULL ? segment->next : NULL;
     }
 }
 
@@ -97,16 +165,22 @@ static bool is_dsack(const struct weir_tcp_segment *segment)
            weir_tcp_diff(sacks[0].end, sacks[1].end) <= 0;
 }
 
+/* 0: it tells of none. */
+static uint32_t dsack_bytes(const struct awake *awake, const struct weir_tcp_segment *segment)
+{
+    if (segment->sack_count == 0 || !weir_tcp_has_options(awake, AGREED_SACK) ||
+        !is_dsack(segment)) {
+        return 0;
+    }
+    uint32_t length = segment->sacks[0].end - segment->sacks[0].first;
+    return length <= awake->snd_wnd_max ? length : 0;
+}
+
 static void take_sacks(struct awake *awake, struct ack_work *work)
 {
     const struct weir_tcp_segment *segment = work->segment;
-    unsigned i = 0;
-    if (is_dsack(segment)) {
-        uint32_t length = segment->sacks[0].end - segment->sacks[0].first;
-        work->dsack_bytes = length <= awake->snd_wnd_max ? length : 0;
-        i = 1;
-    }
-    for (; i < segment->sack_count; i++) {
+    work->dsack_bytes = dsack_bytes(awake, segment);
+    for (unsigned i = is_dsack(segment); i < segment->sack_count; i++) {
         const struct weir_tcp_sack *block = &segment->sacks[i];
         /* Of what is in flight, and nothing else: whatever a hostile peer writes. */
         if (weir_tcp_diff(block->first, block->end) < 0 &&
@@ -121,6 +195,22 @@ static void take_sacks(struct awake *awake, struct ack_work *work)
 }
 
 /* --- the cumulative number -------------------------------------------------------------------- */
+
+/* Numbers that are written only when something happens: 2^31 bytes later they would seem to lie
+ * ahead. */
+static void pull_along(struct awake *awake)
+{
+    uint32_t una = awake->snd_una;
+    if (weir_tcp_diff(una, awake->highest_sacked) > 0) {
+        awake->highest_sacked = una;
+    }
+    if (weir_tcp_diff(una, awake->reorder_round) > 0) {
+        awake->reorder_round = una;
+    }
+    if (weir_tcp_diff(una - 1, awake->ece_point) > 0) {
+        awake->ece_point = una - 1; /* an ACK of una with ECE is news */
+    }
+}
 
 static void take_cumulative(struct awake *awake, struct ack_work *work, uint32_t ack)
 {
@@ -142,6 +232,7 @@ static void take_cumulative(struct awake *awake, struct ack_work *work, uint32_t
         weir_tcp_flight_remove(awake, segment);
     }
     awake->snd_una = ack;
+    pull_along(awake);
     /* What waited behind a hole tells how long the hole was open. */
     work->sample = has_again ? sample : work->sample;
 }
@@ -173,10 +264,7 @@ static void take_probe_byte(struct awake *awake)
 {
     awake->is_probe_out = false;
     awake->snd_nxt++;
-    struct message *message = awake->message_next;
-    if (awake->snd_nxt - message->seq == message->length) {
-        awake->message_next = message->next;
-    }
+    weir_tcp_send_skip(awake);
 }
 
 /* --- ACKs ------------------------------------------------------------------------------------- */
@@ -214,11 +302,16 @@ bool weir_tcp_on_ack(struct awake *awake, const struct weir_tcp_segment *segment
         return false;
     }
     if (weir_tcp_diff(segment->ack, awake->snd_una) < 0) {
-        return true; /* an old one: its text may still be new */
+        /* An old one, overtaken maybe: its text may still be new, and nothing says again what its
+         * D-SACK does. */
+        weir_tcp_loss_on_dsack(awake, dsack_bytes(awake, segment));
+        return true;
     }
     bool is_window_changed = take_window(awake, segment);
     if (awake->snd_wnd == 0) {
         awake->oldest_at = awake->ep->now; /* RFC 9293 3.8.6.1: it answers, so it lives (MUST-36) */
+    } else {
+        awake->open_at = awake->ep->now;
     }
     if (segment->sack_count > 0 && weir_tcp_has_options(awake, AGREED_SACK)) {
         take_sacks(awake, &work);

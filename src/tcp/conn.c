@@ -36,6 +36,11 @@ uint32_t weir_tcp_index(const struct weir_tcp *ep, const struct weir_tcp_conn *c
     return (uint32_t)((size_t)(at - ep->tables[0].entries) / RECORD4_BYTES);
 }
 
+uint32_t weir_tcp_index_max(const struct weir_tcp *ep)
+{
+    return (ep->tables[0].group_count + ep->tables[1].group_count) * 32;
+}
+
 struct weir_tcp_conn *weir_tcp_conn_at(const struct weir_tcp *ep, uint32_t index)
 {
     uint8_t *at = index < ep->slots4
@@ -125,6 +130,17 @@ static bool is_listed(const struct awake *awake)
            awake->starved_next != LIST_OUT;
 }
 
+static void give_awake(struct awake *awake)
+{
+    struct weir_tcp *ep = awake->ep;
+    weir_pool_give(&ep->awakes, awake);
+    /* With only one the user would be refused again: weir_tcp_conn_may_begin leaves one over. */
+    if (ep->room == ROOM_WANTED &&
+        (weir_pool_left(&ep->awakes) >= 2 || ep->awakes.count_max == 1)) {
+        ep->room = ROOM_FOUND;
+    }
+}
+
 static struct awake *take(struct weir_tcp *ep, struct fifo *fifo)
 {
     while (fifo->first != LIST_END) {
@@ -136,7 +152,7 @@ static struct awake *take(struct weir_tcp *ep, struct fifo *fifo)
             return awake;
         }
         if (!is_listed(awake)) {
-            weir_pool_give(&ep->awakes, awake);
+            give_awake(awake);
         }
     }
     return NULL;
@@ -262,30 +278,32 @@ static void release_awake(struct awake *awake)
     weir_tcp_receive_drop_all(awake);
     weir_wheel_cancel(ep->wheel, awake->index);
     weir_list_remove(&ep->awake, &awake->link);
+    weir_tcp_leave_short(awake);
     if (ep->cursor.awake == awake) {
         ep->cursor.awake = NULL;
     }
     if (ep->cursor.awake_last == awake) {
         ep->cursor.awake_last = NULL;
     }
-    ep->stats.half_open -= awake->state == WEIR_TCP_STATE_SYN_RECEIVED && awake->listener >= 0;
+    weir_tcp_conn_leave_half_open(awake);
     awake->conn = NULL;
     ep->stats.awake--;
     if (!is_listed(awake)) {
-        weir_pool_give(&ep->awakes, awake);
+        give_awake(awake);
     }
 }
 
 /* What outlives the control block, but for the code. */
-static bool write_record(struct awake *awake)
+static bool write_record(struct awake *awake, bool is_exact)
 {
     struct weir_tcp *ep = awake->ep;
     struct record *record = awake->record;
     struct profile want = {.end = ep->aliases[record->profile],
                            .agreed = awake->agreed,
                            .scale = awake->snd_scale,
-                           .mss = (uint16_t)awake->mss};
-    if (!weir_tcp_profile_choose(ep, record, &want)) {
+                           .mss = (uint16_t)awake->mss,
+                           .mss_max = (uint16_t)awake->mss_max};
+    if (!weir_tcp_profile_choose(ep, record, &want, is_exact)) {
         return false;
     }
     record->place = awake->rcv_nxt;
@@ -300,21 +318,22 @@ static bool write_record(struct awake *awake)
     return true;
 }
 
-void weir_tcp_conn_sleep(struct awake *awake)
+bool weir_tcp_conn_sleep(struct awake *awake, bool is_exact)
 {
-    if (!write_record(awake)) {
+    if (!write_record(awake, is_exact)) {
         /* 256 profiles in use, and none that may stand for it: it stays awake, and tries again. */
-        awake->heard_at = awake->ep->now + WEIR_SEC;
-        return;
+        awake->sleep_at = awake->ep->now + WEIR_SEC;
+        return false;
     }
     awake->record->code = code_of(awake);
     release_awake(awake);
+    return true;
 }
 
 void weir_tcp_conn_time_wait(struct awake *awake)
 {
     struct weir_tcp *ep = awake->ep;
-    if (!write_record(awake)) {
+    if (!write_record(awake, false)) {
         weir_tcp_conn_free(awake);
         return;
     }
@@ -324,32 +343,38 @@ void weir_tcp_conn_time_wait(struct awake *awake)
     weir_tcp_sweep_plan(ep);
 }
 
-/* Puts the least recently used quiet connection to sleep. Looks at a few only: when none of them is
- * quiet, the pool is really in use. */
-static void make_room_awake(struct weir_tcp *ep)
+/* Puts the least recently used quiet connection to sleep, but not except; one that forgets nothing,
+ * if there is. Looks at a few only: when none of them is quiet, the pool is really in use. */
+static void make_room_awake(struct weir_tcp *ep, const struct awake *except)
 {
     enum {
         LOOKS = 16
     };
 
+    struct awake *quiet = NULL;
     struct weir_link *link = weir_list_first(&ep->awake);
     for (unsigned i = 0; i < LOOKS && link != NULL; i++) {
         struct awake *awake = WEIR_CONTAINER(link, struct awake, link);
         struct weir_link *next = weir_list_next(&ep->awake, link);
-        if (weir_tcp_conn_is_quiet(awake)) {
-            weir_tcp_conn_sleep(awake);
-            return;
+        if (awake != except && weir_tcp_conn_is_quiet(awake)) {
+            if (weir_tcp_conn_sleep(awake, true)) {
+                return;
+            }
+            quiet = quiet == NULL ? awake : quiet;
         }
         weir_list_remove(&ep->awake, link);
         weir_list_append(&ep->awake, link);
         link = next;
+    }
+    if (quiet != NULL) {
+        (void)weir_tcp_conn_sleep(quiet, false);
     }
 }
 
 static struct awake *take_awake(struct weir_tcp *ep, struct weir_tcp_conn *conn)
 {
     if (weir_pool_left(&ep->awakes) == 0) {
-        make_room_awake(ep);
+        make_room_awake(ep, NULL);
     }
     struct awake *awake = weir_pool_take(&ep->awakes);
     if (awake == NULL) {
@@ -402,7 +427,8 @@ struct awake *weir_tcp_conn_wake(struct weir_tcp *ep, struct weir_tcp_conn *conn
     awake->snd_wnd_max = awake->snd_wnd;
     awake->iss = awake->snd_una - 1;
     awake->irs = awake->rcv_nxt - 1;
-    awake->mss = profile->mss;
+    weir_tcp_mtu_begin(awake, profile->mss, profile->mss_max);
+    awake->is_timeout_due = weir_tcp_tells_user_timeout(ep);
     if (weir_tcp_has_options(awake, AGREED_TIMESTAMPS)) {
         const struct stamp *stamp = &ep->stamps[awake->conn_index];
         awake->ts_offset = weir_tcp_stamp_offset(ep, &awake->path);
@@ -416,6 +442,42 @@ struct awake *weir_tcp_conn_wake(struct weir_tcp *ep, struct weir_tcp_conn *conn
     record->code = CODE_AWAKE;
     record->place = awake->index;
     weir_tcp_set_timer(awake);
+    return awake;
+}
+
+bool weir_tcp_conn_may_begin(struct awake *awake)
+{
+    struct weir_tcp *ep = awake->ep;
+    bool has_begun = awake->snd_una != awake->snd_nxt || weir_tcp_unsent(awake) > 0 ||
+                     awake->is_closing || ep->awakes.count_max == 1;
+    if (!has_begun && weir_pool_left(&ep->awakes) == 0) {
+        make_room_awake(ep, awake);
+    }
+    if (has_begun || weir_pool_left(&ep->awakes) > 0) {
+        return true;
+    }
+    if (weir_tcp_conn_is_quiet(awake)) {
+        (void)weir_tcp_conn_sleep(awake,
+                                  false); /* it was woken in vain, and would keep the last one */
+    }
+    ep->room = ROOM_WANTED;
+    return false;
+}
+
+bool weir_tcp_conn_may_open(struct weir_tcp *ep)
+{
+    for (unsigned i = 0; i < 2 && weir_pool_left(&ep->awakes) < 2; i++) {
+        make_room_awake(ep, NULL);
+    }
+    return weir_pool_left(&ep->awakes) >= 2 || ep->awakes.count_max == 1;
+}
+
+struct awake *weir_tcp_conn_wake_for_user(struct weir_tcp *ep, struct weir_tcp_conn *conn)
+{
+    struct awake *awake = weir_tcp_conn_wake(ep, conn);
+    if (awake == NULL) {
+        ep->room = ROOM_WANTED;
+    }
     return awake;
 }
 
@@ -478,7 +540,8 @@ struct awake *weir_tcp_conn_open(struct weir_tcp *ep, const struct weir_path *pa
     }
     awake->record->code = CODE_AWAKE;
     awake->record->place = awake->index;
-    awake->mss = awake->is_6 ? MSS_DEFAULT6 : MSS_DEFAULT;
+    uint32_t mss = awake->is_6 ? MSS_DEFAULT6 : MSS_DEFAULT;
+    weir_tcp_mtu_begin(awake, mss, mss);
     weir_tcp_loss_init(awake);
     weir_tcp_sweep_plan(ep);
     return awake;
@@ -493,20 +556,35 @@ void weir_tcp_conn_free(struct awake *awake)
     weir_tcp_wake_starved(ep);
 }
 
+void weir_tcp_conn_leave_half_open(struct awake *awake)
+{
+    struct weir_tcp_stats *stats = &awake->ep->stats;
+    if (awake->state == WEIR_TCP_STATE_SYN_RECEIVED && awake->listener >= 0) {
+        stats->half_open--;
+        stats->fast_pending -= awake->fast == FAST_ACCEPTED;
+    }
+}
+
 void weir_tcp_conn_end(struct awake *awake, enum weir_tcp_close_cause cause)
 {
     struct weir_tcp *ep = awake->ep;
     if (awake->is_ended) {
         return;
     }
-    if (awake->state == WEIR_TCP_STATE_SYN_RECEIVED && awake->listener >= 0) {
+    if (awake->state == WEIR_TCP_STATE_SYN_SENT && cause != WEIR_TCP_CAUSE_ABORTED) {
+        weir_tcp_fast_on_failure(awake);
+    }
+    if (awake->state == WEIR_TCP_STATE_SYN_RECEIVED && awake->listener >= 0 &&
+        awake->fast != FAST_ACCEPTED) {
         /* Nobody has heard of it. */
         weir_tcp_conn_free(awake);
         return;
     }
+    weir_tcp_conn_leave_half_open(awake);
     awake->is_ended = true;
     awake->is_writable_wanted = false;
     awake->cause = (uint8_t)cause;
+    weir_tcp_leave_short(awake);
     weir_tcp_flight_drop_all(awake);
     weir_tcp_send_drop_all(awake);
     weir_tcp_receive_drop_all(awake);

@@ -64,12 +64,12 @@ enum weir_status weir_tcp_connect(struct weir_tcp *ep, weir_nsec now, const stru
     if (ends.local.port == 0 ? !draw_port(ep, &ends) : weir_tcp_conn_find(ep, &ends) != NULL) {
         return WEIR_ERR_FULL;
     }
-    struct awake *awake = weir_tcp_conn_open(ep, &ends, true);
+    struct awake *awake = weir_tcp_conn_may_open(ep) ? weir_tcp_conn_open(ep, &ends, true) : NULL;
     if (awake == NULL) {
         return WEIR_ERR_FULL;
     }
     awake->state = WEIR_TCP_STATE_SYN_SENT;
-    awake->mss = weir_tcp_own_mss(ep, awake->is_6);
+    weir_tcp_mtu_begin(awake, weir_tcp_own_mss(ep, awake->is_6), weir_tcp_own_mss(ep, awake->is_6));
     awake->iss = awake->snd_una = weir_tcp_initial_number(ep, &awake->path);
     awake->snd_nxt = awake->queue_end = awake->snd_up = awake->iss + 1;
     awake->ts_offset = weir_tcp_stamp_offset(ep, &awake->path);
@@ -88,7 +88,7 @@ enum weir_status weir_tcp_close(struct weir_tcp *ep, struct weir_tcp_conn *conn)
     if (code != CODE_AWAKE && code < CODE_CLOSE_WAIT) {
         return WEIR_OK;
     }
-    struct awake *awake = weir_tcp_conn_wake(ep, conn);
+    struct awake *awake = weir_tcp_conn_wake_for_user(ep, conn);
     if (awake == NULL) {
         return WEIR_AGAIN;
     }
@@ -99,6 +99,12 @@ enum weir_status weir_tcp_close(struct weir_tcp *ep, struct weir_tcp_conn *conn)
         weir_tcp_conn_end(awake, WEIR_TCP_CAUSE_ABORTED);
         return WEIR_OK;
     }
+    if (!weir_tcp_conn_may_begin(awake)) {
+        return WEIR_AGAIN;
+    }
+    if (awake->sequence.first == NULL && weir_tcp_unsent(awake) == 0) {
+        awake->oldest_at = ep->now; /* FIN may have to wait for room */
+    }
     awake->is_closing = true;
     awake->is_writable_wanted = false;
     weir_tcp_ready(awake);
@@ -107,7 +113,7 @@ enum weir_status weir_tcp_close(struct weir_tcp *ep, struct weir_tcp_conn *conn)
 
 enum weir_status weir_tcp_abort(struct weir_tcp *ep, struct weir_tcp_conn *conn)
 {
-    struct awake *awake = weir_tcp_conn_wake(ep, conn);
+    struct awake *awake = weir_tcp_conn_wake_for_user(ep, conn);
     if (awake == NULL) {
         return WEIR_AGAIN;
     }
@@ -137,7 +143,7 @@ void weir_tcp_set_user(struct weir_tcp *ep, const struct weir_tcp_conn *conn, vo
 
 enum weir_status weir_tcp_pause(struct weir_tcp *ep, struct weir_tcp_conn *conn, bool is_paused)
 {
-    struct awake *awake = weir_tcp_conn_wake(ep, conn);
+    struct awake *awake = weir_tcp_conn_wake_for_user(ep, conn);
     if (awake == NULL) {
         return WEIR_AGAIN;
     }
@@ -151,7 +157,7 @@ enum weir_status weir_tcp_pause(struct weir_tcp *ep, struct weir_tcp_conn *conn,
 
 enum weir_status weir_tcp_cork(struct weir_tcp *ep, struct weir_tcp_conn *conn, bool is_corked)
 {
-    struct awake *awake = weir_tcp_conn_wake(ep, conn);
+    struct awake *awake = weir_tcp_conn_wake_for_user(ep, conn);
     if (awake == NULL) {
         return WEIR_AGAIN;
     }
@@ -162,7 +168,7 @@ enum weir_status weir_tcp_cork(struct weir_tcp *ep, struct weir_tcp_conn *conn, 
 
 enum weir_status weir_tcp_nodelay(struct weir_tcp *ep, struct weir_tcp_conn *conn, bool is_nodelay)
 {
-    struct awake *awake = weir_tcp_conn_wake(ep, conn);
+    struct awake *awake = weir_tcp_conn_wake_for_user(ep, conn);
     if (awake == NULL) {
         return WEIR_AGAIN;
     }

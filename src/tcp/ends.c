@@ -134,7 +134,8 @@ int weir_tcp_end_make(struct weir_tcp *ep, const struct weir_addr *addr, bool is
     if ((uint32_t)found >= ep->ends_used) {
         ep->ends_used = (uint32_t)found + 1;
     }
-    struct profile base = {.end = (uint8_t)found, .mss = MSS_MIN, .is_base = true};
+    struct profile base = {
+        .end = (uint8_t)found, .mss = MSS_MIN, .mss_max = MSS_MIN, .is_base = true};
     set_profile(ep, (unsigned)profile, &base);
     /* And one for those that scale, with timestamps where they are: nearly everybody. */
     profile = find_unused_profile(ep);
@@ -165,7 +166,8 @@ uint8_t weir_tcp_base_profile(const struct weir_tcp *ep, uint8_t end)
 
 static bool is_same(const struct profile *a, const struct profile *b)
 {
-    return a->end == b->end && a->agreed == b->agreed && a->scale == b->scale && a->mss == b->mss;
+    return a->end == b->end && a->agreed == b->agreed && a->scale == b->scale && a->mss == b->mss &&
+           a->mss_max == b->mss_max;
 }
 
 /* What says less can stand for it: a smaller segment, a smaller window, no SACK. But timestamps
@@ -174,8 +176,8 @@ static bool is_within(const struct profile *less, const struct profile *want)
 {
     const uint8_t fixed = AGREED_TIMESTAMPS | AGREED_SCALE;
     return less->is_used && less->end == want->end && less->mss <= want->mss &&
-           less->scale <= want->scale && (less->agreed & ~want->agreed) == 0 &&
-           (less->agreed & fixed) == (want->agreed & fixed);
+           less->mss_max <= want->mss_max && less->scale <= want->scale &&
+           (less->agreed & ~want->agreed) == 0 && (less->agreed & fixed) == (want->agreed & fixed);
 }
 
 static uint32_t worth(const struct profile *profile)
@@ -184,7 +186,7 @@ static uint32_t worth(const struct profile *profile)
            ((profile->agreed & AGREED_SACK) != 0 ? 4096U : 0);
 }
 
-static int find_profile(struct weir_tcp *ep, const struct profile *want)
+static int find_profile(struct weir_tcp *ep, const struct profile *want, bool is_exact)
 {
     int best = -1;
     for (int i = 0; i < PROFILES_MAX; i++) {
@@ -201,19 +203,20 @@ static int find_profile(struct weir_tcp *ep, const struct profile *want)
     }
     int unused = find_unused_profile(ep);
     if (unused < 0) {
-        return best;
+        return is_exact ? -1 : best;
     }
     set_profile(ep, (unsigned)unused, want);
     return unused;
 }
 
-bool weir_tcp_profile_choose(struct weir_tcp *ep, struct record *record, const struct profile *want)
+bool weir_tcp_profile_choose(struct weir_tcp *ep, struct record *record, const struct profile *want,
+                             bool is_exact)
 {
     struct profile *before = &ep->profiles[record->profile];
     if (is_same(before, want)) {
         return true;
     }
-    int found = find_profile(ep, want);
+    int found = find_profile(ep, want, is_exact);
     if (found < 0) {
         return false;
     }

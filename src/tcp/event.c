@@ -89,6 +89,12 @@ enum weir_status weir_tcp_event(struct weir_tcp *ep, struct weir_tcp_event *even
         if (ep->events.first != LIST_END && conn_event(ep, event)) {
             return WEIR_OK;
         }
+        if (ep->room == ROOM_FOUND) {
+            ep->room = ROOM_UNASKED;
+            event->type = WEIR_TCP_EVENT_ROOM;
+            event->conn = NULL;
+            return WEIR_OK;
+        }
         if (ep->cursor.awake == NULL) {
             if (!weir_tcp_input_next(ep)) {
                 return WEIR_AGAIN;

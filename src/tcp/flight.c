@@ -14,13 +14,64 @@ uint32_t weir_tcp_full_segment(const struct awake *awake)
     return awake->mss - options;
 }
 
-struct segment *weir_tcp_flight_take(struct awake *awake)
+/* --- records ---------------------------------------------------------------------------------- */
+
+/* All connections share the pool: who has many records takes no more of the last ones, so that there
+ * are some for everybody else, whatever a peer does. */
+static struct segment *take(struct awake *awake, uint32_t records)
 {
-    struct segment *segment = weir_pool_take(&awake->ep->segments);
+    struct weir_tcp *ep = awake->ep;
+    struct segment *segment =
+        records < weir_pool_left(&ep->segments) ? weir_pool_take(&ep->segments) : NULL;
     if (segment != NULL) {
         *segment = (struct segment){.flags = 0};
+        awake->records++;
     }
     return segment;
+}
+
+struct segment *weir_tcp_flight_take(struct awake *awake)
+{
+    return take(awake, awake->records);
+}
+
+/* What is cut may have a bit more, two thirds instead of half: else lost data could not be sent. */
+static struct segment *take_for_rest(struct awake *awake)
+{
+    return take(awake, awake->records / 2);
+}
+
+void weir_tcp_flight_give(struct awake *awake, struct segment *segment)
+{
+    weir_pool_give(&awake->ep->segments, segment);
+    awake->records--;
+    weir_tcp_wake_short(awake->ep);
+}
+
+void weir_tcp_run_short(struct awake *awake)
+{
+    if (!awake->is_short) {
+        awake->is_short = true;
+        weir_list_append(&awake->ep->shorts, &awake->short_link);
+    }
+}
+
+void weir_tcp_leave_short(struct awake *awake)
+{
+    if (awake->is_short) {
+        awake->is_short = false;
+        weir_list_remove(&awake->ep->shorts, &awake->short_link);
+    }
+}
+
+void weir_tcp_wake_short(struct weir_tcp *ep)
+{
+    struct weir_link *first = weir_list_first(&ep->shorts);
+    if (first != NULL) {
+        struct awake *awake = WEIR_CONTAINER(first, struct awake, short_link);
+        weir_tcp_leave_short(awake);
+        weir_tcp_ready(awake);
+    }
 }
 
 /* --- the list in order of sending ------------------------------------------------------------- */
@@ -133,7 +184,7 @@ void weir_tcp_flight_trim(struct awake *awake, struct segment *segment, uint32_t
 bool weir_tcp_flight_split(struct awake *awake, struct segment *segment, uint32_t length)
 {
     WEIR_ASSERT(length > 0 && length < segment->length);
-    struct segment *rest = weir_tcp_flight_take(awake);
+    struct segment *rest = take_for_rest(awake);
     if (rest == NULL) {
         return false;
     }
@@ -159,24 +210,47 @@ static uint32_t count_full(const struct awake *awake, const struct segment *segm
     return (segment->length + awake->mss - 1) / awake->mss;
 }
 
-void weir_tcp_flight_mark_sacked(struct awake *awake, struct segment *segment)
-{
-    segment->flags |= SEGMENT_SACKED;
-    awake->sacked += count_full(awake, segment);
-}
-
 void weir_tcp_flight_remove(struct awake *awake, struct segment *segment)
 {
     if ((segment->flags & SEGMENT_SACKED) != 0) {
-        awake->sacked -= (uint32_t)weir_min_u64(count_full(awake, segment), awake->sacked);
+        awake->sacked -= segment->sacked;
     }
     if (awake->lost_hint == segment) {
         awake->lost_hint = segment->next;
     }
+    if (awake->sack_hint == segment) {
+        awake->sack_hint = segment->next;
+    }
     *(segment->previous != NULL ? &segment->previous->next : &awake->sequence.first) =
         segment->next;
     *(segment->next != NULL ? &segment->next->previous : &awake->sequence.last) = segment->previous;
-    weir_pool_give(&awake->ep->segments, segment);
+    weir_tcp_flight_give(awake, segment);
+}
+
+/* Both have arrived: one record will do. */
+static void join_next(struct awake *awake, struct segment *segment)
+{
+    struct segment *next = segment->next;
+    segment->length += next->length;
+    segment->flags |= next->flags & SEGMENT_FIN;
+    segment->sacked += next->sacked;
+    awake->sacked += next->sacked;
+    weir_tcp_flight_remove(awake, next);
+}
+
+struct segment *weir_tcp_flight_mark_sacked(struct awake *awake, struct segment *segment)
+{
+    segment->flags |= SEGMENT_SACKED;
+    segment->sacked = count_full(awake, segment);
+    awake->sacked += segment->sacked;
+    if (segment->next != NULL && (segment->next->flags & SEGMENT_SACKED) != 0) {
+        join_next(awake, segment);
+    }
+    if (segment->previous != NULL && (segment->previous->flags & SEGMENT_SACKED) != 0) {
+        segment = segment->previous;
+        join_next(awake, segment);
+    }
+    return segment;
 }
 
 void weir_tcp_flight_drop_all(struct awake *awake)

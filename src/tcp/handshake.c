@@ -45,7 +45,8 @@ void weir_tcp_agree(struct awake *awake, const struct weir_tcp_segment *syn)
         mss = syn->mss > MSS_MIN ? syn->mss : MSS_MIN;
     }
     uint32_t own = weir_tcp_own_mss(ep, awake->is_6);
-    awake->mss = mss < own ? mss : own;
+    mss = mss < own ? mss : own;
+    weir_tcp_mtu_begin(awake, mss, mss);
     awake->agreed = 0;
     if ((syn->options & WEIR_TCP_HAS_SACK_PERMITTED) != 0) {
         awake->agreed |= AGREED_SACK;
@@ -69,6 +70,7 @@ void weir_tcp_agree(struct awake *awake, const struct weir_tcp_segment *syn)
     if (ep->config.is_ecn && bits == wanted) {
         awake->agreed |= AGREED_ECN;
     }
+    weir_tcp_take_user_timeout(awake, syn);
 }
 
 /* --- opened ----------------------------------------------------------------------------------- */
@@ -83,12 +85,23 @@ static void take_first_window(struct awake *awake, const struct weir_tcp_segment
     awake->snd_wl2 = segment->ack;
 }
 
+/* What of the data that went with our SYN the peer took (RFC 7413 4.2.2). The rest leaves with the
+ * next segments, as if it had never been sent. */
+static void skip_syn_data(struct awake *awake, uint32_t ack)
+{
+    if (weir_tcp_diff(ack, awake->snd_nxt) > 0) {
+        awake->snd_una = awake->snd_nxt = ack;
+        weir_tcp_send_skip(awake);
+        weir_tcp_send_settle(awake);
+    }
+    awake->syn_data = 0;
+}
+
 void weir_tcp_establish(struct awake *awake, const struct weir_tcp_segment *segment)
 {
     struct weir_tcp *ep = awake->ep;
-    weir_nsec syn_at = awake->oldest_at;
     unsigned syns = awake->syn_count;
-    ep->stats.half_open -= awake->state == WEIR_TCP_STATE_SYN_RECEIVED && awake->listener >= 0;
+    weir_tcp_conn_leave_half_open(awake);
     if (awake->listener >= 0) {
         ep->stats.opened_passive++;
     } else {
@@ -96,22 +109,31 @@ void weir_tcp_establish(struct awake *awake, const struct weir_tcp_segment *segm
     }
     awake->state = WEIR_TCP_STATE_ESTABLISHED;
     awake->is_syn_wanted = false;
-    awake->snd_una = segment->ack;
+    awake->snd_una = awake->iss + 1;
+    skip_syn_data(awake, segment->ack);
     take_first_window(awake, segment);
-    weir_tcp_loss_init(awake);
+    if (awake->fast != FAST_ACCEPTED) {
+        weir_tcp_loss_init(awake);
+    }
     if (syns == 1) {
-        weir_rtt_sample(&awake->rtt, weir_max_u64(ep->now - syn_at, 1), 0);
+        weir_rtt_sample(&awake->rtt, weir_max_u64(ep->now - awake->syn_at, 1), 0);
     } else if (syns > 1 && awake->cc.kind != WEIR_CC_NONE && awake->cc.kind != WEIR_CC_BBR) {
         /* RFC 5681 3.1: a lost SYN or SYN-ACK leaves an initial window of one segment (MUST). */
         awake->cc.window_bytes = awake->mss;
     }
+    awake->is_syn_lost = syns > 1;
     awake->rto_shift = 0;
     awake->loss_timer = TIMER_NONE;
     awake->loss_at = WEIR_NEVER;
+    awake->is_timeout_due = weir_tcp_tells_user_timeout(ep);
+    awake->heard_at = ep->now;
+    weir_tcp_ready(awake);
+    if (awake->fast == FAST_ACCEPTED) {
+        return; /* it was told so, and its window is known */
+    }
     awake->rcv_adv = awake->rcv_nxt;
     awake->rcv_adv += weir_tcp_receive_window(awake);
     weir_tcp_pend(awake, PENDING_OPENED);
-    weir_tcp_ready(awake);
 }
 
 /* --- passive open ----------------------------------------------------------------------------- */
@@ -158,7 +180,7 @@ static void on_syn(struct weir_tcp *ep, const struct weir_path *path, int listen
                    const struct weir_tcp_segment *syn)
 {
     struct awake *awake = NULL;
-    if (ep->stats.half_open < ep->half_open_max) {
+    if (ep->stats.half_open < ep->half_open_max && weir_tcp_conn_may_open(ep)) {
         awake = weir_tcp_conn_open(ep, path, false);
     }
     if (awake == NULL) {
@@ -172,6 +194,7 @@ static void on_syn(struct weir_tcp *ep, const struct weir_path *path, int listen
     weir_tcp_agree(awake, syn);
     take_first_window(awake, syn);
     awake->is_syn_wanted = true;
+    weir_tcp_fast_on_syn(awake, syn);
     weir_tcp_ready(awake);
 }
 
@@ -238,7 +261,7 @@ bool weir_tcp_on_syn_sent(struct awake *awake, const struct weir_tcp_segment *se
     struct weir_tcp *ep = awake->ep;
     uint8_t flags = segment->flags;
     /* RFC 9293 3.10.7.3, first: only the ACK of our SYN will do. */
-    if ((flags & WEIR_TCP_ACK) != 0 && segment->ack != awake->snd_nxt) {
+    if ((flags & WEIR_TCP_ACK) != 0 && !weir_tcp_is_opening_ack(awake, segment->ack)) {
         weir_tcp_count_drop(ep, WEIR_TCP_DROP_ACK);
         weir_tcp_reply_reset(ep, &awake->path, segment);
         return false;
@@ -256,6 +279,7 @@ bool weir_tcp_on_syn_sent(struct awake *awake, const struct weir_tcp_segment *se
     }
     weir_tcp_agree(awake, segment);
     if ((flags & WEIR_TCP_ACK) != 0) {
+        weir_tcp_fast_on_answer(awake, segment);
         weir_tcp_establish(awake, segment);
         awake->is_ack_wanted = true;
         return true;
@@ -299,6 +323,7 @@ static void reopen(struct weir_tcp *ep, struct weir_tcp_conn *conn, const struct
     /* RFC 9293 3.6.1: the new numbers lie beyond the old ones. */
     if (awake != NULL && weir_tcp_diff(awake->iss, last) <= 0) {
         begin_number(awake, last + NUMBER_GAP);
+        weir_tcp_loss_init(awake);
     }
 }
 
@@ -316,14 +341,15 @@ void weir_tcp_on_time_wait(struct weir_tcp *ep, struct weir_tcp_conn *conn,
         }
         return;
     }
-    if ((flags & (WEIR_TCP_SYN | WEIR_TCP_ACK)) == WEIR_TCP_SYN && is_newer(ep, conn, segment)) {
+    bool is_syn = (flags & (WEIR_TCP_SYN | WEIR_TCP_ACK)) == WEIR_TCP_SYN;
+    if (is_syn && find_listener(ep, &path->local) >= 0 && is_newer(ep, conn, segment)) {
         reopen(ep, conn, path, segment);
         return;
     }
-    bool is_fin = (flags & WEIR_TCP_FIN) != 0;
-    if (is_fin) {
-        record->code = CODE_TIME_WAIT_NEW; /* RFC 9293 3.10.7.4: the time begins anew */
-    } else if (!weir_tcp_may_challenge(ep)) {
+    /* RFC 9293 3.10.7.4: the peer's FIN once more, and no other: the time begins anew. */
+    if ((flags & WEIR_TCP_FIN) != 0 && segment->seq + weir_tcp_length(segment) == record->place) {
+        record->code = CODE_TIME_WAIT_NEW;
+    } else if (!weir_tcp_may_answer(ep, &ep->late_answers)) {
         return;
     }
     bool is_stamped = (profile->agreed & AGREED_TIMESTAMPS) != 0;

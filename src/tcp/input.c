@@ -45,38 +45,48 @@ uint32_t weir_tcp_timestamp(const struct awake *awake)
 
 /* RFC 5961 7: so many a second for all connections; the number is not sharp, so that nobody can
  * count with it. */
-bool weir_tcp_may_challenge(struct weir_tcp *ep)
+bool weir_tcp_may_answer(struct weir_tcp *ep, struct allowance *allowance)
 {
-    if (ep->now >= ep->challenge_until) {
+    if (ep->now >= allowance->until) {
         uint32_t max = ep->config.tuning.challenges_max;
-        ep->challenge_until = ep->now + WEIR_SEC;
-        ep->challenges_left = max / 2 + (uint32_t)weir_prng_below(&ep->prng, max - max / 2 + 1U);
+        allowance->until = ep->now + WEIR_SEC;
+        allowance->left = max / 2 + (uint32_t)weir_prng_below(&ep->prng, max - max / 2 + 1U);
     }
-    if (ep->challenges_left == 0) {
+    if (allowance->left == 0) {
         return false;
     }
-    ep->challenges_left--;
+    allowance->left--;
     return true;
+}
+
+/* So many of one connection in a second: two ends that disagree fall silent. */
+static bool may_repeat(struct awake *awake)
+{
+    enum {
+        ANSWERS_MAX = 10
+    };
+
+    if (awake->ep->now >= awake->challenge_at) {
+        awake->challenge_at = awake->ep->now + WEIR_SEC;
+        awake->challenges = 0;
+    }
+    return awake->challenges < ANSWERS_MAX;
+}
+
+static void answer(struct awake *awake)
+{
+    awake->challenges++;
+    awake->is_ack_wanted = true;
+    weir_tcp_ready(awake);
 }
 
 void weir_tcp_challenge(struct awake *awake)
 {
-    enum {
-        CHALLENGES_MAX = 10 /* of one connection in a second: two ends that disagree fall silent */
-    };
-
     struct weir_tcp *ep = awake->ep;
-    if (ep->now >= awake->challenge_at) {
-        awake->challenge_at = ep->now + WEIR_SEC;
-        awake->challenges = 0;
+    if (may_repeat(awake) && weir_tcp_may_answer(ep, &ep->challenges)) {
+        ep->stats.challenges_sent++;
+        answer(awake);
     }
-    if (awake->challenges >= CHALLENGES_MAX || !weir_tcp_may_challenge(ep)) {
-        return;
-    }
-    awake->challenges++;
-    ep->stats.challenges_sent++;
-    awake->is_ack_wanted = true;
-    weir_tcp_ready(awake);
 }
 
 /* --- may it be? ------------------------------------------------------------------------------- */
@@ -91,6 +101,14 @@ static bool is_in_window(const struct awake *awake, const struct weir_tcp_segmen
         return window == 0 ? start == 0 : start >= 0 && (uint32_t)start < window;
     }
     return window > 0 && start < (int32_t)window && start + (int64_t)length > 0;
+}
+
+/* RFC 7323 3.2: agreed upon, but not there: dropped in silence (SHOULD), and no more (MUST NOT). */
+static bool lacks_stamp(const struct awake *awake, const struct weir_tcp_segment *segment)
+{
+    return weir_tcp_has_options(awake, AGREED_TIMESTAMPS) &&
+           (segment->options & WEIR_TCP_HAS_TIMESTAMPS) == 0 &&
+           (segment->flags & WEIR_TCP_RST) == 0;
 }
 
 /* RFC 7323 5.3 R1: an old timestamp means an old segment. RST is not checked (SHOULD NOT). */
@@ -112,8 +130,16 @@ static void refuse_sequence(struct awake *awake, const struct weir_tcp_segment *
     if ((segment->flags & WEIR_TCP_RST) != 0) {
         return;
     }
-    if (segment->data.length == 0) {
+    if ((segment->flags & WEIR_TCP_SYN) != 0) {
         weir_tcp_challenge(awake);
+        return;
+    }
+    if (segment->data.length == 0) {
+        /* Keepalives and probes of windows look like this: their answers are no other connection's
+         * to use up. */
+        if (may_repeat(awake)) {
+            answer(awake);
+        }
         return;
     }
     /* RFC 2883 4: the peer is told what it sent in vain. */
@@ -128,6 +154,10 @@ static void refuse_sequence(struct awake *awake, const struct weir_tcp_segment *
 /* RFC 9293 3.10.7.4, first. false: that was all. */
 static bool check_sequence(struct awake *awake, const struct weir_tcp_segment *segment)
 {
+    if (lacks_stamp(awake, segment)) {
+        weir_tcp_count_drop(awake->ep, WEIR_TCP_DROP_PAWS);
+        return false;
+    }
     if (is_old_stamp(awake, segment)) {
         refuse_sequence(awake, segment, WEIR_TCP_DROP_PAWS);
         return false;
@@ -171,7 +201,10 @@ static void on_reset(struct awake *awake, const struct weir_tcp_segment *segment
         weir_tcp_conn_settle(awake);
         return;
     }
-    bool is_opening = awake->state == WEIR_TCP_STATE_SYN_RECEIVED;
+    bool is_opening = awake->state == WEIR_TCP_STATE_SYN_RECEIVED && awake->fast != FAST_ACCEPTED;
+    if (awake->state == WEIR_TCP_STATE_SYN_RECEIVED && !is_opening) {
+        weir_tcp_fast_on_reset(ep);
+    }
     weir_tcp_conn_end(awake, is_opening ? WEIR_TCP_CAUSE_REFUSED : WEIR_TCP_CAUSE_RESET);
 }
 
@@ -191,7 +224,7 @@ static void take_stamp(struct awake *awake, const struct weir_tcp_segment *segme
 /* RFC 9293 3.10.7.4, fifth, in SYN-RECEIVED. */
 static bool on_opening_ack(struct awake *awake, const struct weir_tcp_segment *segment)
 {
-    if (segment->ack != awake->snd_nxt) {
+    if (!weir_tcp_is_opening_ack(awake, segment->ack)) {
         weir_tcp_count_drop(awake->ep, WEIR_TCP_DROP_ACK);
         weir_tcp_reply_reset(awake->ep, &awake->path, segment);
         return false;
@@ -223,15 +256,14 @@ static void on_fin_acked(struct awake *awake)
 static void on_urgent(struct awake *awake, const struct weir_tcp_segment *segment)
 {
     /* RFC 9293 3.8.5: the pointer names the last urgent byte, as everybody takes it the one behind
-     * (RFC 6093 2.1). The user learns of it when there was none (MUST-32). */
+     * (RFC 6093 2.1). */
     uint32_t end = segment->seq + segment->urgent;
     if (weir_tcp_diff(end, awake->rcv_nxt) <= 0) {
         return;
     }
+    /* MUST-32: the user learns of it when there was none, and when it reaches further. */
     if (!awake->is_urgent_in || weir_tcp_diff(end, awake->rcv_up) > 0) {
         awake->rcv_up = end;
-    }
-    if (!awake->is_urgent_in) {
         awake->is_urgent_in = true;
         weir_tcp_pend(awake, PENDING_URGENT);
     }
@@ -244,8 +276,34 @@ static bool is_repeated_syn(const struct awake *awake, const struct weir_tcp_seg
            (segment->flags & WEIR_TCP_RST) == 0 && segment->seq == awake->irs;
 }
 
+/* The peer lives, and says what its packets met; not so what may be forged. */
+static void on_acceptable(struct awake *awake, const struct weir_tcp_segment *segment,
+                          const struct weir_packet *packet)
+{
+    uint32_t full =
+        packet->segment_bytes != 0 ? packet->segment_bytes : (uint32_t)segment->data.length;
+    /* RFC 9293 3.8.6.3: what is full for the peer, for every second one is acknowledged. */
+    if (full > awake->rcv_mss) {
+        awake->rcv_mss = (uint32_t)weir_min_u64(full, awake->ep->config.mtu_bytes);
+    }
+    awake->heard_at = awake->ep->now;
+    awake->keepalives = 0;
+    if (!weir_tcp_has_options(awake, AGREED_ECN)) {
+        return;
+    }
+    /* RFC 3168 6.1.3: ECE in every ACK from a mark until the peer says CWR. */
+    if ((segment->flags & WEIR_TCP_CWR) != 0) {
+        awake->is_ece_echoed = false;
+    }
+    if (packet->ecn == WEIR_ECN_CE) {
+        awake->is_ece_echoed = true;
+        awake->is_ack_wanted = true;
+    }
+}
+
 /* What comes before the text. true: read the text and the FIN. */
-static bool on_synchronized(struct awake *awake, struct weir_tcp_segment *segment)
+static bool on_synchronized(struct awake *awake, struct weir_tcp_segment *segment,
+                            const struct weir_packet *packet)
 {
     struct weir_tcp *ep = awake->ep;
     if (is_repeated_syn(awake, segment)) {
@@ -261,6 +319,7 @@ static bool on_synchronized(struct awake *awake, struct weir_tcp_segment *segmen
     if (!check_sequence(awake, segment)) {
         return false;
     }
+    on_acceptable(awake, segment, packet);
     if ((segment->flags & WEIR_TCP_RST) != 0) {
         on_reset(awake, segment);
         return false;
@@ -282,6 +341,7 @@ static bool on_synchronized(struct awake *awake, struct weir_tcp_segment *segmen
         return false;
     }
     take_stamp(awake, segment);
+    weir_tcp_take_user_timeout(awake, segment);
     if (awake->is_fin_sent && !awake->is_fin_acked && awake->snd_una == awake->queue_end + 1) {
         on_fin_acked(awake);
     }
@@ -292,19 +352,6 @@ static bool on_synchronized(struct awake *awake, struct weir_tcp_segment *segmen
 }
 
 /* --- segments --------------------------------------------------------------------------------- */
-
-static void on_congestion_marks(struct awake *awake, const struct weir_tcp_segment *segment,
-                                uint8_t ecn)
-{
-    /* RFC 3168 6.1.3: ECE in every ACK from a mark until the peer says CWR. */
-    if ((segment->flags & WEIR_TCP_CWR) != 0) {
-        awake->is_ece_echoed = false;
-    }
-    if (ecn == WEIR_ECN_CE) {
-        awake->is_ece_echoed = true;
-        awake->is_ack_wanted = true;
-    }
-}
 
 /* Its timer, and its turn in output. */
 static void end_segment(struct awake *awake)
@@ -319,22 +366,17 @@ static void end_segment(struct awake *awake)
     weir_tcp_set_timer(awake);
 }
 
-static void on_segment(struct awake *awake, uint8_t ecn)
+static void on_segment(struct awake *awake, const struct weir_packet *packet)
 {
     struct weir_tcp *ep = awake->ep;
     struct weir_tcp_segment *segment = &ep->cursor.segment;
     bool has_more = false;
-    awake->heard_at = ep->now;
-    awake->keepalives = 0;
-    if (weir_tcp_has_options(awake, AGREED_ECN)) {
-        on_congestion_marks(awake, segment, ecn);
-    }
     if (awake->state == WEIR_TCP_STATE_SYN_SENT) {
         has_more = weir_tcp_on_syn_sent(awake, segment);
         segment->seq++; /* text comes behind the SYN */
         segment->flags &= (uint8_t)~WEIR_TCP_SYN;
     } else if (awake->state != WEIR_TCP_STATE_CLOSED) {
-        has_more = on_synchronized(awake, segment);
+        has_more = on_synchronized(awake, segment, packet);
     } else {
         weir_tcp_reply_reset(ep, &awake->path, segment);
         weir_tcp_count_drop(ep, WEIR_TCP_DROP_CLOSED);
@@ -397,13 +439,7 @@ static void arrive(struct weir_tcp *ep, const struct weir_packet *packet)
         }
     }
     struct awake *awake = cursor->awake_last;
-    uint32_t full =
-        packet->segment_bytes != 0 ? packet->segment_bytes : (uint32_t)cursor->segment.data.length;
-    /* RFC 9293 3.8.6.3: what is full for the peer, for every second one is acknowledged. */
-    if (full > awake->rcv_mss) {
-        awake->rcv_mss = (uint32_t)weir_min_u64(full, ep->config.mtu_bytes);
-    }
-    on_segment(awake, packet->ecn);
+    on_segment(awake, packet);
 }
 
 bool weir_tcp_input_next(struct weir_tcp *ep)

@@ -22,13 +22,14 @@ void weir_tcp_loss_init(struct awake *awake)
     awake->highest_sacked = awake->rack_end = awake->snd_una;
     awake->recovery_point = awake->ece_point = awake->tail_end = awake->snd_una;
     awake->frto_point = awake->reorder_round = awake->snd_una;
-    awake->oldest_at = ep->now;
+    awake->oldest_at = awake->open_at = ep->now;
     awake->reorder_at = WEIR_NEVER;
 }
 
 weir_nsec weir_tcp_rto(const struct awake *awake)
 {
-    weir_nsec rto = weir_tcp_rto_first; /* RFC 6298 2.1 */
+    /* RFC 6298 2.1; 5.7: three of them for data after a SYN that timed out (MUST). */
+    weir_nsec rto = awake->is_syn_lost ? 3 * weir_tcp_rto_first : weir_tcp_rto_first;
     if (awake->rtt.has_sample) {
         rto = weir_rtt_rto(&awake->rtt, weir_tcp_granularity, awake->ep->config.tuning.rto_min,
                            weir_tcp_rto_max);
@@ -107,9 +108,9 @@ static weir_nsec reorder_window(const struct awake *awake)
 }
 
 /* A D-SACK says that we were too quick: the window widens once a round trip. */
-static void adapt_reorder_window(struct awake *awake, const struct ack_work *work)
+static void adapt_reorder_window(struct awake *awake)
 {
-    if (work->dsack_bytes > 0 && weir_tcp_diff(awake->snd_una, awake->reorder_round) >= 0) {
+    if (weir_tcp_diff(awake->snd_una, awake->reorder_round) >= 0) {
         awake->reorder_round = awake->snd_nxt;
         awake->reorder_persist = REORDER_PERSIST;
         if (awake->reorder_multiplier < REORDER_SHARE_MAX) {
@@ -123,11 +124,18 @@ static void adapt_reorder_window(struct awake *awake, const struct ack_work *wor
 struct losses {
     uint64_t bytes;
     struct weir_cc_packet newest;
-    bool has_any;
+    bool has_any, has_probe;
 };
 
 static void note_loss(struct awake *awake, struct losses *losses, struct segment *segment)
 {
+    /* RFC 4821 7.6.2: a probe that is lost alone was too long; congestion had no part in it. */
+    if ((segment->flags & SEGMENT_PROBE) != 0) {
+        segment->flags &= (uint8_t)~SEGMENT_PROBE;
+        losses->has_probe = true;
+        weir_tcp_flight_mark_lost(awake, segment);
+        return;
+    }
     losses->bytes += segment->length;
     if (!losses->has_any || segment->cc.sent_time >= losses->newest.sent_time) {
         losses->newest = segment->cc;
@@ -180,8 +188,12 @@ static void report_losses(struct awake *awake, const struct losses *losses)
                                       .lost_bytes = losses->bytes,
                                       .in_flight_bytes = awake->in_flight,
                                       .newest = &losses->newest};
-    if (losses->has_any) {
-        weir_cc_on_loss(&awake->cc, &loss);
+    if (losses->has_any && weir_cc_on_loss(&awake->cc, &loss)) {
+        awake->again_out = awake->early_out = 0;
+    }
+    if (losses->has_probe) {
+        weir_tcp_mtu_on_probe_lost(awake, !losses->has_any && awake->recovery == RECOVERY_NONE,
+                                   false);
     }
 }
 
@@ -194,7 +206,6 @@ static void enter_fast(struct awake *awake)
     awake->recovery_point = awake->snd_nxt;
     awake->prr_start = awake->snd_nxt - awake->snd_una;
     awake->prr_delivered = awake->prr_out = 0;
-    awake->again_out = 0;
     awake->is_tail_probed = false;
 }
 
@@ -244,7 +255,9 @@ static void undo_timeout(struct awake *awake)
     }
     awake->cc.window_bytes = weir_max_u64(awake->cc.window_bytes, awake->undo_window);
     awake->cc.ssthresh_bytes = weir_max_u64(awake->cc.ssthresh_bytes, awake->undo_ssthresh);
-    awake->rto_shift = 0;
+    awake->rto_shift = awake->timeouts_row = 0;
+    /* What arrived was the first sending and not the copy: its time says nothing of the others. */
+    awake->rack_sent = 0;
     leave_recovery(awake);
 }
 
@@ -293,6 +306,7 @@ static void take_sample(struct awake *awake, struct ack_work *work, bool is_adva
     }
     if (work->sample != 0) {
         weir_rtt_sample(&awake->rtt, work->sample, 0);
+        awake->rto_shift = 0; /* RFC 6298 5: doubled until there is a sample again (Karn) */
     }
 }
 
@@ -300,12 +314,16 @@ static void take_sample(struct awake *awake, struct ack_work *work, bool is_adva
 static void judge_tail_probe(struct awake *awake, const struct ack_work *work,
                              struct losses *losses)
 {
-    if (!awake->is_tail_probed || weir_tcp_diff(awake->snd_una, awake->tail_end) < 0) {
+    int32_t beyond = weir_tcp_diff(awake->snd_una, awake->tail_end);
+    if (!awake->is_tail_probed || beyond < 0) {
         return;
     }
-    awake->is_tail_probed = false;
-    if (awake->is_tail_resent && work->dsack_bytes == 0 && work->has_newest &&
-        (work->newest.sent_time == awake->rack_sent)) {
+    bool is_duplicate = awake->snd_una == work->una_before && !work->has_sacked;
+    bool is_known = work->dsack_bytes > 0 || work->untimed > 0; /* to have arrived before */
+    if (!awake->is_tail_resent || is_known || (beyond == 0 && is_duplicate)) {
+        awake->is_tail_probed = false; /* it was not needed */
+    } else if (beyond > 0 && work->has_newest) {
+        awake->is_tail_probed = false;
         losses->has_any = true;
         losses->bytes = weir_tcp_full_segment(awake);
         losses->newest = work->newest;
@@ -313,14 +331,21 @@ static void judge_tail_probe(struct awake *awake, const struct ack_work *work,
 }
 
 /* RFC 2883 5, RFC 8985 6.2: all that was sent again arrived twice: nothing had been lost. */
-static void take_dsack(struct awake *awake, const struct ack_work *work)
+void weir_tcp_loss_on_dsack(struct awake *awake, uint32_t bytes)
 {
-    uint32_t bytes = work->dsack_bytes;
-    adapt_reorder_window(awake, work);
+    uint32_t known = (uint32_t)weir_min_u64(bytes, awake->early_out);
+    if (bytes == 0) {
+        return;
+    }
+    adapt_reorder_window(awake);
+    awake->early_out -= known;
+    bytes -= known;
     if (bytes == 0 || awake->again_out == 0) {
         return;
     }
-    awake->again_out -= (uint32_t)weir_min_u64(bytes, awake->again_out);
+    /* The peer's word counts for no more than what was sent again. */
+    bytes = (uint32_t)weir_min_u64(bytes, awake->again_out);
+    awake->again_out -= bytes;
     for (uint32_t left = bytes; left > 0; left -= (uint32_t)weir_min_u64(left, awake->mss)) {
         weir_cc_on_spurious_loss(&awake->cc, awake->ep->now);
     }
@@ -329,15 +354,20 @@ static void take_dsack(struct awake *awake, const struct ack_work *work)
 
 static void report_ack(struct awake *awake, const struct ack_work *work)
 {
+    if (work->untimed > 0) {
+        weir_cc_on_untimed(&awake->cc, awake->ep->now, work->untimed);
+    }
     if (!work->has_newest) {
         return;
     }
+    /* What was overtaken on the way tells of the detour it took, not of the path's queue. */
+    bool is_overtaken = work->newest.sent_time < awake->rack_sent;
     const struct weir_cc_ack ack = {.now = awake->ep->now,
-                                    .acked_bytes = work->delivered,
+                                    .acked_bytes = work->delivered - work->untimed,
                                     .in_flight_bytes = weir_tcp_pipe(awake),
                                     .newest = &work->newest,
                                     .rtt = &awake->rtt,
-                                    .rtt_sample = work->sample,
+                                    .rtt_sample = is_overtaken ? 0 : work->sample,
                                     .ce_count = work->is_ce};
     weir_cc_on_ack(&awake->cc, &ack);
 }
@@ -359,15 +389,15 @@ void weir_tcp_loss_on_ack(struct awake *awake, struct ack_work *work)
     take_sample(awake, work, is_advanced);
     if (is_advanced) {
         awake->oldest_at = awake->ep->now;
-        awake->rto_shift = 0;
+        awake->timeouts_row = 0;
+        awake->is_soft_error = false;
         if (awake->recovery != RECOVERY_FAST) {
             awake->dupacks = 0;
         } else {
             awake->dupacks -= awake->dupacks > 0; /* RFC 6582: a partial one deflates */
         }
-        weir_tcp_mtu_on_progress(awake);
     }
-    take_dsack(awake, work);
+    weir_tcp_loss_on_dsack(awake, work->dsack_bytes);
     judge_tail_probe(awake, work, &losses);
     if (judge_timeout(awake, work, is_advanced)) {
         undo_timeout(awake);
@@ -410,7 +440,7 @@ static bool can_probe_tail(const struct awake *awake)
 {
     return weir_tcp_has_options(awake, AGREED_SACK) && awake->recovery == RECOVERY_NONE &&
            !awake->is_tail_probed && weir_tcp_diff(awake->highest_sacked, awake->snd_una) <= 0 &&
-           awake->rto_shift == 0 && weir_tcp_is_synchronized(awake);
+           awake->timeouts_row == 0 && weir_tcp_is_synchronized(awake);
 }
 
 static weir_nsec tail_probe_at(const struct awake *awake)
@@ -430,7 +460,8 @@ static weir_nsec tail_probe_at(const struct awake *awake)
  * segment, or memory is short. */
 static void set_window_timer(struct awake *awake)
 {
-    bool is_waiting = weir_tcp_unsent(awake) > 0 && !awake->is_corked;
+    bool is_fin_due = awake->is_closing && !awake->is_fin_sent && weir_tcp_unsent(awake) == 0;
+    bool is_waiting = (weir_tcp_unsent(awake) > 0 && !awake->is_corked) || is_fin_due;
     if (!is_waiting || !weir_tcp_is_synchronized(awake) || awake->pace_at != WEIR_NEVER) {
         arm(awake, TIMER_NONE, WEIR_NEVER);
         return;
@@ -438,8 +469,9 @@ static void set_window_timer(struct awake *awake)
     if (awake->loss_timer == TIMER_WINDOW_PROBE) {
         return;
     }
-    /* RFC 9293 3.8.6.1: first after a RTO (SHOULD-29), then ever later (SHOULD-30). */
-    weir_nsec wait = weir_tcp_rto(awake) << awake->probe_shift;
+    /* RFC 9293 3.8.6.1: first after a RTO (SHOULD-29), then ever later (SHOULD-30). Not so for want
+     * of records: it is told when there are some. */
+    weir_nsec wait = weir_tcp_rto(awake) << (awake->is_short ? 0 : awake->probe_shift);
     arm(awake, TIMER_WINDOW_PROBE, awake->ep->now + weir_min_u64(wait, weir_tcp_rto_max));
 }
 
@@ -460,7 +492,11 @@ void weir_tcp_loss_set_timer(struct awake *awake)
         return;
     }
     if (can_probe_tail(awake)) {
-        arm(awake, TIMER_TAIL_PROBE, tail_probe_at(awake));
+        /* RFC 8985 7.2: it begins anew with progress and with new data, and nothing else puts it
+         * off. */
+        if (awake->loss_timer != TIMER_TAIL_PROBE) {
+            arm(awake, TIMER_TAIL_PROBE, tail_probe_at(awake));
+        }
     } else {
         arm(awake, TIMER_TIMEOUT, awake->ep->now + weir_tcp_rto(awake));
     }
@@ -504,11 +540,7 @@ static void cut_window(struct awake *awake, const struct losses *losses)
                                       .is_persistent = true};
     awake->undo_window = awake->cc.window_bytes;
     awake->undo_ssthresh = awake->cc.ssthresh_bytes;
-    weir_cc_on_loss(&awake->cc, &loss);
-    if (has_prr(awake)) {
-        /* RFC 5681 3.1: no more than one full segment (MUST). */
-        awake->cc.window_bytes = weir_tcp_full_segment(awake);
-    }
+    (void)weir_cc_on_loss(&awake->cc, &loss);
 }
 
 static void on_timeout(struct awake *awake)
@@ -528,12 +560,9 @@ static void on_timeout(struct awake *awake)
         losses.has_any = true;
     }
     /* RFC 5681 3.1: ssthresh stays when the same segment times out again. */
-    bool is_first = awake->rto_shift == 0;
+    bool is_first = awake->timeouts_row == 0;
     if (is_first) {
         cut_window(awake, &losses);
-    } else {
-        awake->cc.window_bytes =
-            has_prr(awake) ? weir_tcp_full_segment(awake) : awake->cc.window_bytes;
     }
     awake->frto = is_first && awake->recovery != RECOVERY_LOSS ? FRTO_RESENT : FRTO_OFF;
     awake->recovery = RECOVERY_LOSS;
@@ -542,15 +571,30 @@ static void on_timeout(struct awake *awake)
     awake->dupacks = 0;
     awake->is_tail_probed = false;
     awake->lost_hint = NULL;
-    awake->again_out = 0;
+    awake->again_out = awake->early_out = 0;
     weir_tcp_count_up(&awake->rto_shift, RTO_SHIFT_MAX);
+    weir_tcp_count_up(&awake->timeouts_row, UINT8_MAX);
+    if (losses.has_probe) {
+        weir_tcp_mtu_on_probe_lost(awake, true, true);
+    }
     weir_tcp_mtu_on_timeout(awake);
+    if (has_prr(awake)) {
+        /* RFC 5681 3.1: no more than one full segment (MUST). */
+        awake->cc.window_bytes = weir_tcp_full_segment(awake);
+    }
 }
 
-static bool is_overdue(const struct awake *awake)
+static bool is_overdue(struct awake *awake)
 {
-    weir_nsec limit = awake->ep->config.tuning.user_timeout;
-    return limit != 0 && awake->ep->now - awake->oldest_at >= limit;
+    weir_nsec now = awake->ep->now;
+    weir_nsec limit = weir_tcp_user_timeout(awake);
+    weir_nsec persist = awake->ep->config.tuning.persist_timeout;
+    if (awake->is_short && awake->sequence.first == NULL) {
+        awake->oldest_at = now; /* it is not the peer that it waits for */
+    }
+    /* RFC 6429 4: who keeps its window shut for ever may be let go of. */
+    bool is_shut = persist != 0 && awake->snd_wnd == 0 && now - awake->open_at >= persist;
+    return is_shut || (limit != 0 && now - awake->oldest_at >= limit);
 }
 
 void weir_tcp_loss_on_timer(struct awake *awake)
@@ -574,6 +618,9 @@ void weir_tcp_loss_on_timer(struct awake *awake)
         on_timeout(awake);
         break;
     case TIMER_WINDOW_PROBE:
+        if (awake->is_short) {
+            break;
+        }
         if (awake->snd_wnd == 0) {
             awake->is_probe_wanted = true;
         } else {

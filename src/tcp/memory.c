@@ -25,6 +25,8 @@ void weir_tcp_config_default(struct weir_tcp_config *config)
         .send_bytes = 64 << 20,
         .receive_window = 4 << 20,
         .mtu_bytes = 1500,
+        .fast_open_max = 256,
+        .fast_open_servers_max = 64,
         .cc = WEIR_CC_CUBIC,
         .tuning = {.rto_min = 200 * WEIR_MSEC,
                    .ack_delay = 40 * WEIR_MSEC,
@@ -36,21 +38,26 @@ void weir_tcp_config_default(struct weir_tcp_config *config)
                    .keepalive_probes = 9,
                    .sleep_after = WEIR_SEC,
                    .send_queue_max = 4 << 20,
-                   .challenges_max = 1000},
+                   .challenges_max = 1000,
+                   .user_timeout_min = 100 * WEIR_SEC,
+                   .user_timeout_max = 3600 * WEIR_SEC},
     };
 }
 
 static bool tuning_is_valid(const struct weir_tcp_tuning *tuning)
 {
     const weir_nsec time_max = (weir_nsec)1 << 60;
+    /* RFC 9293 3.8.6.3: an ACK waits for less than half a second (MUST-40). */
     return tuning->rto_min >= WEIR_MSEC && tuning->rto_min <= weir_tcp_rto_max &&
-           tuning->ack_delay <= 500 * WEIR_MSEC && tuning->user_timeout <= time_max &&
+           tuning->ack_delay < 500 * WEIR_MSEC && tuning->user_timeout <= time_max &&
            tuning->connect_timeout > 0 && tuning->connect_timeout <= time_max &&
            tuning->fin_timeout > 0 && tuning->fin_timeout <= time_max && tuning->time_wait > 0 &&
            tuning->time_wait <= time_max && tuning->keepalive <= time_max &&
-           tuning->keepalive_interval > 0 && tuning->keepalive_interval <= time_max &&
-           tuning->sleep_after <= time_max && tuning->send_queue_max > 0 &&
-           tuning->send_queue_max <= WEIR_TCP_WINDOW_MAX;
+           tuning->persist_timeout <= time_max && tuning->keepalive_interval > 0 &&
+           tuning->keepalive_interval <= time_max && tuning->sleep_after <= time_max &&
+           tuning->send_queue_max > 0 && tuning->send_queue_max <= WEIR_TCP_WINDOW_MAX &&
+           tuning->user_timeout_min > 0 && tuning->user_timeout_min <= tuning->user_timeout_max &&
+           tuning->user_timeout_max <= time_max;
 }
 
 static bool config_is_valid(const struct weir_tcp_config *config)
@@ -64,7 +71,9 @@ static bool config_is_valid(const struct weir_tcp_config *config)
            config->reordering_max < INDEX_MAX && config->send_bytes >= store_min &&
            config->receive_window >= RECEIVE_WINDOW_MIN &&
            config->receive_window <= WEIR_TCP_WINDOW_MAX && config->mtu_bytes >= MTU_MIN &&
-           (unsigned)config->cc <= WEIR_CC_NONE && tuning_is_valid(&config->tuning);
+           (unsigned)config->cc <= WEIR_CC_NONE &&
+           (!config->is_fast_open || config->fast_open_servers_max > 0) &&
+           tuning_is_valid(&config->tuning);
 }
 
 uint32_t weir_tcp_awake_max(const struct weir_tcp_config *config)
@@ -91,14 +100,21 @@ enum part {
     PART_STAMPS,
     PART_AGES,
     PART_REPLIES,
+    PART_SERVERS,
     PART_WHEEL,
     PART_AWAKES,
     PART_SEGMENTS,
     PART_HELDS,
     PART_HOLES,
+    PART_RANGES,
     PART_SEND,
     PART_COUNT
 };
+
+static uint32_t ranges_blocks(const struct weir_tcp_config *config)
+{
+    return (config->reordering_max - 1) / RANGES_MANY_DIVISOR + 1;
+}
 
 static void part_sizes(const struct weir_tcp_config *config, size_t sizes[PART_COUNT])
 {
@@ -113,11 +129,15 @@ static void part_sizes(const struct weir_tcp_config *config, size_t sizes[PART_C
     sizes[PART_STAMPS] = config->has_timestamps ? weir_size_mul(slots, sizeof(struct stamp)) : 0;
     sizes[PART_AGES] = config->tuning.keepalive != 0 ? slots : 0;
     sizes[PART_REPLIES] = REPLIES_MAX * sizeof(struct reply);
+    sizes[PART_SERVERS] =
+        config->is_fast_open ? config->fast_open_servers_max * sizeof(struct server) : 0;
     sizes[PART_WHEEL] = weir_wheel_mem_size(awakes);
     sizes[PART_AWAKES] = weir_pool_mem_size(sizeof(struct awake), awakes);
     sizes[PART_SEGMENTS] = weir_pool_mem_size(sizeof(struct segment), config->segments_max);
     sizes[PART_HELDS] = weir_pool_mem_size(sizeof(struct held), config->held_max);
     sizes[PART_HOLES] = weir_pool_mem_size(sizeof(struct holes), config->reordering_max);
+    sizes[PART_RANGES] =
+        weir_pool_mem_size(RANGES_MAX * sizeof(struct range), ranges_blocks(config));
     sizes[PART_SEND] = weir_store_mem_size(config->send_bytes);
 }
 
@@ -162,6 +182,7 @@ static void init_tables(struct weir_tcp *ep, uint8_t *const at[PART_COUNT])
         }
         weir_table_init(&ep->tables[i], at[PART_TABLE4 + i], &table, &key);
     }
+    ep->fast_key = draw_key(ep);
     ep->users = ep->config.has_users ? (void **)(void *)at[PART_USERS] : NULL;
     ep->stamps = ep->config.has_timestamps ? (struct stamp *)(void *)at[PART_STAMPS] : NULL;
     ep->ages = ep->config.tuning.keepalive != 0 ? at[PART_AGES] : NULL;
@@ -202,13 +223,18 @@ enum weir_status weir_tcp_init(void *mem, const struct weir_tcp_config *config,
     init_secrets(ep, seed);
     init_tables(ep, at);
     ep->replies = (struct reply *)(void *)at[PART_REPLIES];
+    ep->servers = config->is_fast_open ? (struct server *)(void *)at[PART_SERVERS] : NULL;
     ep->wheel = weir_wheel_init(at[PART_WHEEL], awakes, now);
     weir_pool_init(&ep->awakes, at[PART_AWAKES], sizeof(struct awake), awakes);
     weir_pool_init(&ep->segments, at[PART_SEGMENTS], sizeof(struct segment), config->segments_max);
     weir_pool_init(&ep->helds, at[PART_HELDS], sizeof(struct held), config->held_max);
     weir_pool_init(&ep->holes, at[PART_HOLES], sizeof(struct holes), config->reordering_max);
+    weir_pool_init(&ep->ranges, at[PART_RANGES], RANGES_MAX * sizeof(struct range),
+                   ranges_blocks(config));
     ep->send_store = weir_store_init(at[PART_SEND], config->send_bytes);
     weir_list_init(&ep->awake);
+    weir_list_init(&ep->shorts);
+    weir_list_init(&ep->holders);
     ep->events = ep->ready = ep->starved = (struct fifo){LIST_END, LIST_END};
     ep->borrowed = HELD_NONE;
     ep->sweep_at = WEIR_NEVER;

@@ -27,6 +27,7 @@ struct outgoing {
     uint32_t header_bytes;
     uint8_t ecn;
     bool is_sack_left_out; /* an ACK of its own has them */
+    bool is_probe;         /* longer than the path is known to take, and not to be cut */
 };
 
 enum {
@@ -42,7 +43,7 @@ static void begin_header(const struct writer *w, struct outgoing *out, uint32_t 
     out->message = NULL;
     out->length = 0;
     out->ecn = WEIR_ECN_NOT;
-    out->is_sack_left_out = false;
+    out->is_sack_left_out = out->is_probe = false;
     header->source = awake->path.local.port;
     header->target = awake->path.remote.port;
     header->seq = seq;
@@ -116,6 +117,19 @@ static void gather(uint8_t *at, const struct message *message, uint32_t seq, uin
     }
 }
 
+/* Long ones leave from where the application has them, if in one piece. */
+static bool find_tail(const struct writer *w, const struct outgoing *out, const uint8_t **tail)
+{
+    const struct message *message = out->message;
+    if (!w->tx->is_gathered || !w->tx->is_unchecked || out->length <= full_of(w->awake, out)) {
+        return false;
+    }
+    WEIR_ASSERT(message != NULL);
+    uint32_t off = out->header.seq - message->seq;
+    *tail = message->data + off;
+    return message->length - off >= out->length;
+}
+
 /* Appends the bytes to the run that is open, if they are cut the same. */
 static void emit(struct writer *w, const struct outgoing *out, uint32_t full)
 {
@@ -164,6 +178,7 @@ static void on_acknowledged(struct awake *awake, const struct outgoing *out)
     }
     awake->is_ack_wanted = false;
     awake->has_dsack = false;
+    awake->is_timeout_due &= (out->header.options & WEIR_TCP_HAS_USER_TIMEOUT) == 0;
 }
 
 /* false: tx is full. */
@@ -176,19 +191,53 @@ static bool put(struct writer *w, const struct outgoing *out)
         return false;
     }
     uint8_t *at = tx->buffer + tx->used_bytes + tx->headroom_bytes;
+    const uint8_t *tail = NULL;
+    bool has_tail = find_tail(w, out, &tail);
     (void)weir_tcp_encode(at, &out->header);
-    if (out->length > 0) {
-        gather(at + out->header_bytes, out->message, out->header.seq, out->length);
+    if (out->length > 0 && !has_tail) {
+        uint32_t seq = out->header.seq + ((out->header.flags & WEIR_TCP_SYN) != 0);
+        gather(at + out->header_bytes, out->message, seq, out->length);
     }
     if (!tx->is_unchecked) {
         weir_tcp_seal(at, out->header_bytes + out->length, &w->awake->path);
     }
-    emit(w, out, full_of(w->awake, out));
+    emit(w, out, out->is_probe ? out->length : full_of(w->awake, out));
+    if (has_tail) {
+        tx->transmits[tx->count - 1].tail = tail;
+        tx->transmits[tx->count - 1].tail_bytes = out->length;
+    }
     on_acknowledged(w->awake, out);
     return true;
 }
 
 /* --- SYN and RST ------------------------------------------------------------------------------ */
+
+/* What goes with the first SYN or SYN-ACK only: it may be why a middlebox dropped it (RFC 7413
+ * 4.2.1). For data of a SYN, out->length says how much may be. */
+static void add_extras(const struct writer *w, struct outgoing *out, uint8_t *cookie)
+{
+    struct awake *awake = w->awake;
+    if (weir_tcp_tells_user_timeout(w->ep)) {
+        weir_tcp_put_user_timeout(awake, &out->header);
+    }
+    if (awake->state == WEIR_TCP_STATE_SYN_SENT) {
+        out->length = weir_tcp_fast_offer(awake, &out->header);
+    } else if (awake->is_cookie_due) {
+        weir_tcp_fast_cookie(w->ep, &awake->path, cookie);
+        out->header.options |= WEIR_TCP_HAS_COOKIE;
+        out->header.cookie = weir_span_of(cookie, FAST_COOKIE_BYTES);
+    }
+}
+
+/* RFC 7413 4.2.2: up to the size of segment that the server is known to take. */
+static void add_syn_data(const struct awake *awake, struct outgoing *out)
+{
+    uint32_t options = out->header_bytes - WEIR_TCP_HEADER_BYTES;
+    uint32_t most = out->length < awake->mss ? out->length : awake->mss;
+    most = most > options ? most - options : 0;
+    out->length = (uint32_t)weir_min_u64(most, weir_tcp_unsent(awake));
+    out->message = awake->message_next;
+}
 
 static void put_syn(struct writer *w)
 {
@@ -218,15 +267,21 @@ static void put_syn(struct writer *w)
     } else if (is_answer && (awake->agreed & AGREED_ECN) != 0) {
         header->flags |= WEIR_TCP_ECE;
     }
+    uint8_t cookie[FAST_COOKIE_BYTES];
+    if (awake->syn_count == 0) {
+        add_extras(w, &out, cookie);
+    }
     out.header_bytes = weir_tcp_header_bytes(header);
+    add_syn_data(awake, &out);
     if (!put(w, &out)) {
         return;
     }
+    awake->syn_data = (uint16_t)weir_max_u64(awake->syn_data, out.length);
     /* The window of a SYN is not scaled. */
     awake->rcv_adv = awake->rcv_nxt + header->window;
     awake->is_syn_wanted = false;
     if (awake->syn_count == 0) {
-        awake->oldest_at = ep->now;
+        awake->syn_at = ep->now;
     }
     weir_tcp_count_up(&awake->syn_count, UINT8_MAX);
     awake->loss_timer = TIMER_TIMEOUT;
@@ -299,6 +354,7 @@ static bool put_again(struct writer *w, struct segment *segment, struct outgoing
         return false;
     }
     segment->flags |= SEGMENT_AGAIN;
+    segment->full = (uint16_t)full_of(awake, out);
     weir_tcp_flight_on_sent(awake, segment);
     awake->again_out += segment->length;
     awake->resent_segments++;
@@ -336,6 +392,7 @@ static uint32_t fit(struct writer *w, struct segment *segment, const struct outg
     }
     most = most < full ? full : most;
     if (data > most && !weir_tcp_flight_split(w->awake, segment, most)) {
+        weir_tcp_run_short(w->awake);
         if (w->awake->recovery == RECOVERY_LOSS) {
             put_uncut(w, segment, full);
         }
@@ -412,7 +469,8 @@ static bool is_worth_sending(const struct awake *awake, uint32_t length, bool is
     if (awake->is_corked) {
         return false;
     }
-    return awake->is_nodelay || awake->snd_una == awake->snd_nxt;
+    /* RFC 8985 7.3: something new is the better probe of the tail. */
+    return awake->is_nodelay || awake->is_tail_wanted || awake->sequence.first == NULL;
 }
 
 /* Bytes that may leave in one piece now; 0: none. */
@@ -450,10 +508,7 @@ static void on_new_sent(struct awake *awake, struct segment *segment, uint32_t l
         awake->oldest_at = awake->ep->now;
     }
     awake->snd_nxt += length;
-    while (awake->message_next != NULL &&
-           awake->snd_nxt - awake->message_next->seq >= awake->message_next->length) {
-        awake->message_next = awake->message_next->next;
-    }
+    weir_tcp_send_skip(awake);
     weir_tcp_flight_add(awake, segment);
     awake->is_override_due = false;
     awake->is_probe_out = false;
@@ -471,9 +526,10 @@ static bool put_piece(struct writer *w, struct outgoing *out, uint32_t length)
 {
     struct awake *awake = w->awake;
     bool is_end = length == weir_tcp_unsent(awake);
-    bool has_fin = awake->is_closing && is_end;
+    bool has_fin = awake->is_closing && is_end && weir_tcp_is_synchronized(awake);
     struct segment *segment = weir_tcp_flight_take(awake);
     if (segment == NULL) {
+        weir_tcp_run_short(awake);
         return false;
     }
     out->message = awake->message_next;
@@ -486,18 +542,47 @@ static bool put_piece(struct writer *w, struct outgoing *out, uint32_t length)
         out->header.flags |= awake->is_cwr_wanted ? WEIR_TCP_CWR : 0;
     }
     if (!put(w, out)) {
-        weir_pool_give(&w->ep->segments, segment);
+        weir_tcp_flight_give(awake, segment);
         return false;
     }
     awake->is_cwr_wanted &= length == 0;
     segment->seq = out->header.seq;
     segment->length = length + has_fin;
+    segment->full = (uint16_t)(out->is_probe ? length : full_of(awake, out));
     segment->message = out->message != NULL ? awake->message_next : NULL;
-    segment->flags = has_fin ? SEGMENT_FIN : 0;
+    segment->flags = (uint8_t)((has_fin ? SEGMENT_FIN : 0) | (out->is_probe ? SEGMENT_PROBE : 0));
     if (has_fin) {
         on_fin_sent(awake);
     }
     on_new_sent(awake, segment, length);
+    return true;
+}
+
+static void add_user_timeout(const struct writer *w, struct outgoing *out)
+{
+    if (w->awake->is_timeout_due) {
+        weir_tcp_put_user_timeout(w->awake, &out->header);
+        out->header_bytes = weir_tcp_header_bytes(&out->header);
+    }
+}
+
+/* A segment longer than the others, mss bytes with its options. Pacing only asks that a usual one
+ * may leave: so much credit may never come together. false: not now. */
+static bool put_probe(struct writer *w, uint32_t mss)
+{
+    struct awake *awake = w->awake;
+    uint64_t window = weir_tcp_loss_window(awake);
+    struct outgoing out;
+    begin_header(w, &out, awake->snd_nxt, 0);
+    uint32_t full = full_of(awake, &out);
+    if (weir_tcp_pipe(awake) + (uint64_t)mss > window || allowed(w, full) < full) {
+        return false;
+    }
+    out.is_probe = true;
+    if (!put_piece(w, &out, mss - (out.header_bytes - WEIR_TCP_HEADER_BYTES))) {
+        return false;
+    }
+    weir_tcp_mtu_on_probe_sent(awake, mss);
     return true;
 }
 
@@ -508,15 +593,21 @@ static void put_new(struct writer *w)
         weir_tcp_loss_on_restart(awake);
     }
     unsigned pieces = awake->frto == FRTO_PROBED ? 2 : UINT32_MAX; /* RFC 5682 3.1 step 2b */
+    uint32_t probe = pieces > 2 ? weir_tcp_mtu_probe(awake) : 0;
+    if (probe != 0 && !put_probe(w, probe)) {
+        return; /* what is in flight makes room for it */
+    }
     for (; pieces > 0 && !w->is_full && weir_tcp_unsent(awake) > 0; pieces--) {
         struct outgoing out;
         begin_header(w, &out, awake->snd_nxt, 0);
+        add_user_timeout(w, &out);
         uint32_t length = choose_length(w, &out, full_of(awake, &out));
         if (length == 0 || !put_piece(w, &out, length)) {
             return;
         }
     }
-    if (awake->is_closing && !awake->is_fin_sent && weir_tcp_unsent(awake) == 0 && !w->is_full) {
+    if (awake->is_closing && !awake->is_fin_sent && weir_tcp_unsent(awake) == 0 && !w->is_full &&
+        weir_tcp_is_synchronized(awake)) {
         struct outgoing out;
         begin_header(w, &out, awake->snd_nxt, 0);
         (void)put_piece(w, &out, 0);
@@ -560,6 +651,7 @@ static void put_ack(struct writer *w)
 {
     struct outgoing out;
     begin_header(w, &out, w->awake->snd_nxt, 0);
+    add_user_timeout(w, &out);
     put_urgent(w->awake, &out);
     (void)put(w, &out);
 }
@@ -570,6 +662,7 @@ static void put_data(struct writer *w)
 {
     struct awake *awake = w->awake;
     awake->pace_at = WEIR_NEVER;
+    weir_tcp_leave_short(awake);
     if (awake->lost > 0 && awake->frto != FRTO_PROBED) {
         put_lost(w);
     }
@@ -583,6 +676,9 @@ static void put_data(struct writer *w)
     if (awake->is_tail_wanted && !w->is_full) {
         put_tail(w);
     }
+    if (!awake->is_short) {
+        weir_tcp_wake_short(w->ep); /* what it left, or did not need */
+    }
 }
 
 static void put_all(struct writer *w)
@@ -590,9 +686,15 @@ static void put_all(struct writer *w)
     struct awake *awake = w->awake;
     if (awake->is_syn_wanted) {
         put_syn(w);
-        return;
+        if (w->is_full || !weir_tcp_is_open(awake)) {
+            return;
+        }
     }
-    if (!weir_tcp_is_synchronized(awake)) {
+    if (!weir_tcp_is_open(awake)) {
+        /* RFC 9293 3.10.7.4, first: what may not be is answered in SYN-RECEIVED, too. */
+        if (awake->is_ack_wanted && awake->state == WEIR_TCP_STATE_SYN_RECEIVED) {
+            put_ack(w);
+        }
         return;
     }
     put_data(w);
@@ -620,7 +722,11 @@ static bool flush(struct awake *awake, struct weir_tx *tx)
         weir_tcp_conn_settle(awake);
         return !w.is_full;
     }
+    uint32_t sent_before = awake->snd_nxt;
     put_all(&w);
+    if (awake->snd_nxt != sent_before && awake->loss_timer == TIMER_TAIL_PROBE) {
+        awake->loss_timer = TIMER_NONE;
+    }
     if (w.is_full) {
         return false;
     }

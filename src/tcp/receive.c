@@ -9,6 +9,8 @@
  * within the window that was advertised already.
  * Spec: RFC 9293 3.8.6.2.2 (silly windows), RFC 5681 4.2, RFC 2018 4, RFC 2883 4.
  */
+#include <string.h>
+
 #include "tcp/internal.h"
 
 /* --- window ----------------------------------------------------------------------------------- */
@@ -51,26 +53,88 @@ static void free_held(struct weir_tcp *ep, struct held *held)
     weir_pool_give(&ep->helds, held);
 }
 
-static void free_list(struct weir_tcp *ep, uint32_t index)
+static void free_list(struct awake *awake, uint32_t index)
 {
     while (index != HELD_NONE) {
-        struct held *held = held_at(ep, index);
+        struct held *held = held_at(awake->ep, index);
         index = held->next;
-        free_held(ep, held);
+        free_held(awake->ep, held);
+        awake->helds--;
     }
 }
 
-/* HELD_NONE: no room. */
-static uint32_t hold(struct weir_tcp *ep, uint32_t seq, struct weir_span span)
+static void give_holes(struct awake *awake)
 {
-    struct held *held = weir_pool_take(&ep->helds);
+    if (awake->holes != NULL && awake->holes->count == 0) {
+        if (awake->holes->ranges != awake->holes->few) {
+            weir_pool_give(&awake->ep->ranges, awake->holes->ranges);
+        }
+        weir_pool_give(&awake->ep->holes, awake->holes);
+        awake->holes = NULL;
+        weir_list_remove(&awake->ep->holders, &awake->holes_link);
+    }
+}
+
+static void drop_holes(struct awake *awake)
+{
+    for (uint32_t i = 0; i < awake->holes->count; i++) {
+        free_list(awake, awake->holes->ranges[i].held_first);
+    }
+    awake->holes->count = 0;
+    give_holes(awake);
+}
+
+/* Makes room where another connection has held something out of order for longest: RFC 2018 8 lets
+ * it be thrown away, though SACK told of it. Only where nothing came in order for longer than a
+ * peer waits before it sends again. false: there is none. */
+static bool forget_holes(struct awake *awake)
+{
+    static const weir_nsec patience = 3 * WEIR_SEC;
+    struct weir_tcp *ep = awake->ep;
+    struct weir_link *link = weir_list_first(&ep->holders);
+    if (link == &awake->holes_link) {
+        link = weir_list_next(&ep->holders, link);
+    }
+    if (link == NULL) {
+        return false;
+    }
+    struct awake *oldest = WEIR_CONTAINER(link, struct awake, holes_link);
+    if (ep->now - oldest->holes_at < patience) {
+        return false;
+    }
+    uint32_t before = oldest->helds;
+    drop_holes(oldest);
+    ep->stats.drops[WEIR_TCP_DROP_NO_ROOM] += before - oldest->helds;
+    return true;
+}
+
+/* As with segments (see flight.c) nobody takes the last ones who has many. */
+static struct held *take_held(struct awake *awake)
+{
+    struct weir_pool *pool = &awake->ep->helds;
+    while (awake->helds >= weir_pool_left(pool)) {
+        if (!forget_holes(awake)) {
+            return NULL;
+        }
+    }
+    return weir_pool_take(pool);
+}
+
+/* HELD_NONE: no room. */
+static uint32_t hold(struct awake *awake, uint32_t seq, struct weir_span span)
+{
+    struct weir_tcp *ep = awake->ep;
+    struct held *held = take_held(awake);
     if (held == NULL) {
         return HELD_NONE;
     }
-    if (weir_slide_hold(ep->config.slide, &held->hold, span) != WEIR_OK) {
-        weir_pool_give(&ep->helds, held);
-        return HELD_NONE;
+    while (weir_slide_hold(ep->config.slide, &held->hold, span) != WEIR_OK) {
+        if (!forget_holes(awake)) {
+            weir_pool_give(&ep->helds, held);
+            return HELD_NONE;
+        }
     }
+    awake->helds++;
     held->seq = seq;
     held->next = HELD_NONE;
     return weir_pool_index(&ep->helds, held);
@@ -86,26 +150,13 @@ static void queue_append(struct awake *awake, uint32_t first, uint32_t last)
     awake->queue_last = last;
 }
 
-static void give_holes(struct awake *awake)
-{
-    if (awake->holes != NULL && awake->holes->count == 0) {
-        weir_pool_give(&awake->ep->holes, awake->holes);
-        awake->holes = NULL;
-    }
-}
-
 void weir_tcp_receive_drop_all(struct awake *awake)
 {
-    free_list(awake->ep, awake->queue_first);
+    free_list(awake, awake->queue_first);
     awake->queue_first = awake->queue_last = HELD_NONE;
-    if (awake->holes == NULL) {
-        return;
+    if (awake->holes != NULL) {
+        drop_holes(awake);
     }
-    for (uint32_t i = 0; i < awake->holes->count; i++) {
-        free_list(awake->ep, awake->holes->ranges[i].held_first);
-    }
-    awake->holes->count = 0;
-    give_holes(awake);
 }
 
 void weir_tcp_release_borrowed(struct weir_tcp *ep)
@@ -154,16 +205,39 @@ static void join_next(struct weir_tcp *ep, struct holes *holes, uint32_t index)
     }
 }
 
+/* false: there are as many ranges as can be. */
+static bool ensure_room(struct awake *awake)
+{
+    struct holes *holes = awake->holes;
+    if (holes->count < holes->room) {
+        return true;
+    }
+    struct range *many = NULL;
+    while (holes->room == RANGES_FEW && many == NULL) {
+        many = weir_pool_take(&awake->ep->ranges);
+        if (many == NULL && !forget_holes(awake)) {
+            break;
+        }
+    }
+    if (many == NULL) {
+        return false;
+    }
+    memcpy(many, holes->few, sizeof(holes->few));
+    holes->ranges = many;
+    holes->room = RANGES_MAX;
+    return true;
+}
+
 /* A piece that overlaps no range, in front of range index. false: no room. */
 static bool add_piece(struct awake *awake, uint32_t index, uint32_t seq, struct weir_span span)
 {
     struct holes *holes = awake->holes;
     struct weir_tcp *ep = awake->ep;
     bool follows = index > 0 && holes->ranges[index - 1].end == seq;
-    if (!follows && holes->count == RANGES_MAX) {
+    if (!follows && !ensure_room(awake)) {
         return false;
     }
-    uint32_t held = hold(ep, seq, span);
+    uint32_t held = hold(awake, seq, span);
     if (held == HELD_NONE) {
         return false;
     }
@@ -196,10 +270,16 @@ static void note_recent(struct holes *holes, uint32_t seq)
 static bool ensure_holes(struct awake *awake)
 {
     if (awake->holes == NULL) {
-        awake->holes = weir_pool_take(&awake->ep->holes);
-        if (awake->holes == NULL) {
-            return false;
+        struct weir_tcp *ep = awake->ep;
+        while ((awake->holes = weir_pool_take(&ep->holes)) == NULL) {
+            if (!forget_holes(awake)) {
+                return false;
+            }
         }
+        awake->holes_at = ep->now;
+        weir_list_append(&ep->holders, &awake->holes_link);
+        awake->holes->ranges = awake->holes->few;
+        awake->holes->room = RANGES_FEW;
         awake->holes->count = awake->holes->recent_count = 0;
     }
     return true;
@@ -232,7 +312,7 @@ static void keep_early(struct awake *awake, uint32_t seq, struct weir_span span)
         awake->has_dsack = true;
         awake->dsack = (struct weir_tcp_sack){seq, end};
     }
-    if (awake->holes != NULL && awake->holes->count > 0) {
+    if (!is_full && awake->holes != NULL && awake->holes->count > 0) {
         note_recent(awake->holes, seq);
     }
     give_holes(awake);
@@ -246,12 +326,15 @@ static void drain_holes(struct awake *awake)
         struct range range = holes->ranges[0];
         remove_range(holes, 0);
         if (weir_tcp_diff(range.end, awake->rcv_nxt) <= 0) {
-            free_list(awake->ep, range.held_first);
+            free_list(awake, range.held_first);
             continue;
         }
         queue_append(awake, range.held_first, range.held_last);
         awake->rcv_nxt = range.end;
     }
+    awake->holes_at = awake->ep->now;
+    weir_list_remove(&awake->ep->holders, &awake->holes_link);
+    weir_list_append(&awake->ep->holders, &awake->holes_link);
     give_holes(awake);
     if (awake->queue_first != HELD_NONE && !awake->is_paused) {
         weir_tcp_pend(awake, PENDING_RELEASE);
@@ -322,6 +405,7 @@ bool weir_tcp_release_held(struct awake *awake, struct weir_tcp_event *event)
         struct weir_span span = held->hold.span;
         int32_t known = weir_tcp_diff(awake->take_nxt, held->seq);
         awake->queue_first = held->next;
+        awake->helds--;
         if (known >= (int64_t)span.length) {
             free_held(ep, held);
             continue;
@@ -356,7 +440,7 @@ static bool take_next(struct awake *awake, struct weir_span span, struct weir_tc
         fill_event(awake, event, awake->rcv_nxt, span);
         awake->take_nxt += (uint32_t)span.length;
     } else {
-        uint32_t held = hold(awake->ep, awake->rcv_nxt, span);
+        uint32_t held = hold(awake, awake->rcv_nxt, span);
         if (held == HELD_NONE) {
             weir_tcp_count_drop(awake->ep, WEIR_TCP_DROP_NO_ROOM);
             return false;
@@ -398,7 +482,7 @@ bool weir_tcp_receive_text(struct awake *awake, const struct weir_tcp_segment *s
 {
     uint32_t seq = segment->seq;
     struct weir_span span = segment->data;
-    if (awake->is_peer_done || awake->is_ended || !weir_tcp_is_synchronized(awake)) {
+    if (awake->is_peer_done || awake->is_ended || !weir_tcp_is_open(awake)) {
         weir_tcp_count_drop(awake->ep, WEIR_TCP_DROP_CLOSED);
         return false;
     }
@@ -418,6 +502,8 @@ bool weir_tcp_receive_text(struct awake *awake, const struct weir_tcp_segment *s
 
 static void on_peer_done(struct awake *awake)
 {
+    /* Right behind a full window, it is no reason to say more than none. */
+    awake->rcv_adv += awake->rcv_adv == awake->rcv_nxt;
     awake->rcv_nxt++;
     awake->is_peer_done = true;
     awake->is_ack_wanted = true; /* RFC 9293 3.10.7.4, eighth */

@@ -59,6 +59,14 @@ void weir_tcp_send_settle(struct awake *awake)
     weir_tcp_send_tell_writable(awake);
 }
 
+void weir_tcp_send_skip(struct awake *awake)
+{
+    while (awake->message_next != NULL &&
+           awake->snd_nxt - awake->message_next->seq >= awake->message_next->length) {
+        awake->message_next = awake->message_next->next;
+    }
+}
+
 void weir_tcp_send_drop_all(struct awake *awake)
 {
     while (awake->message_first != NULL) {
@@ -99,12 +107,15 @@ static enum weir_status begin(struct weir_tcp *ep, struct weir_tcp_conn *conn, s
     if (code != CODE_AWAKE && code < CODE_CLOSE_WAIT) {
         return WEIR_ERR_CLOSED;
     }
-    *awake = weir_tcp_conn_wake(ep, conn);
+    *awake = weir_tcp_conn_wake_for_user(ep, conn);
     if (*awake == NULL) {
         return WEIR_AGAIN;
     }
     if (!is_sendable(*awake)) {
         return WEIR_ERR_CLOSED;
+    }
+    if (!weir_tcp_conn_may_begin(*awake)) {
+        return WEIR_AGAIN;
     }
     uint32_t queued = queued_bytes(*awake);
     if (queued > 0 && queued + length > ep->config.tuning.send_queue_max) {
@@ -134,7 +145,7 @@ static void on_queued(struct awake *awake, size_t length)
         awake->message_next = awake->message_last;
     }
     if (awake->sequence.first == NULL && weir_tcp_unsent(awake) == 0) {
-        awake->oldest_at = awake->ep->now;
+        awake->oldest_at = awake->open_at = awake->ep->now;
     }
     awake->queue_end += (uint32_t)length;
     weir_tcp_ready(awake);

@@ -26,7 +26,7 @@ static weir_nsec idle_at(const struct awake *awake)
     }
     weir_nsec at = WEIR_NEVER;
     if (weir_tcp_conn_is_quiet(awake)) {
-        at = awake->heard_at + tuning->sleep_after;
+        at = weir_max_u64(awake->heard_at + tuning->sleep_after, awake->sleep_at);
     }
     if (tuning->keepalive != 0 && awake->sequence.first == NULL && weir_tcp_unsent(awake) == 0) {
         at = weir_min_u64(at, awake->heard_at + tuning->keepalive +
@@ -38,6 +38,11 @@ static weir_nsec idle_at(const struct awake *awake)
 void weir_tcp_set_timer(struct awake *awake)
 {
     awake->idle_at = idle_at(awake);
+    const struct weir_pool *pool = &awake->ep->awakes;
+    if (awake->ep->room == ROOM_WANTED && weir_tcp_conn_is_quiet(awake) &&
+        (weir_pool_left(pool) > 0 || pool->count_max == 1)) {
+        awake->ep->room = ROOM_FOUND; /* whoever comes may have it: see take_awake */
+    }
     weir_nsec at = weir_min_u64(weir_min_u64(awake->loss_at, awake->ack_at),
                                 weir_min_u64(awake->pace_at, awake->idle_at));
     if (at != awake->timer_at) {
@@ -56,7 +61,7 @@ static void on_syn_timer(struct awake *awake)
     }
     awake->loss_at = WEIR_NEVER;
     /* RFC 9293 3.8.3: three minutes at least for a SYN (MUST-23). */
-    if (ep->now - awake->oldest_at >= limit) {
+    if (ep->now - awake->syn_at >= limit) {
         weir_tcp_conn_end(awake, awake->is_soft_error ? WEIR_TCP_CAUSE_UNREACHABLE
                                                       : WEIR_TCP_CAUSE_TIMEOUT);
         return;
@@ -69,8 +74,13 @@ static void on_syn_timer(struct awake *awake)
 static void on_idle_timer(struct awake *awake)
 {
     const struct weir_tcp_tuning *tuning = &awake->ep->config.tuning;
-    if (weir_tcp_conn_is_quiet(awake) && awake->ep->now >= awake->heard_at + tuning->sleep_after) {
-        weir_tcp_conn_sleep(awake);
+    const struct weir_pool *pool = &awake->ep->awakes;
+    weir_nsec sleep_at = weir_max_u64(awake->heard_at + tuning->sleep_after, awake->sleep_at);
+    /* Who would forget part of what was agreed upon stays awake while half of the control blocks
+     * are free: others may have used up the profiles. */
+    bool is_exact = weir_pool_left(pool) > pool->count_max / 2;
+    if (weir_tcp_conn_is_quiet(awake) && awake->ep->now >= sleep_at &&
+        weir_tcp_conn_sleep(awake, is_exact)) {
         return;
     }
     if (tuning->keepalive == 0 ||
@@ -118,11 +128,6 @@ static void on_timer(struct awake *awake)
 
 /* --- the sweep -------------------------------------------------------------------------------- */
 
-static uint32_t sweep_slots(const struct weir_tcp *ep)
-{
-    return (ep->tables[0].group_count + ep->tables[1].group_count) * 32;
-}
-
 static weir_nsec sweep_period(const struct weir_tcp *ep)
 {
     const struct weir_tcp_tuning *tuning = &ep->config.tuning;
@@ -132,18 +137,20 @@ static weir_nsec sweep_period(const struct weir_tcp *ep)
 void weir_tcp_sweep_plan(struct weir_tcp *ep)
 {
     if (ep->sweep_at == WEIR_NEVER) {
-        uint32_t parts = sweep_slots(ep) / SWEEP_SLOTS + 1;
+        uint32_t parts = weir_tcp_index_max(ep) / SWEEP_SLOTS + 1;
         ep->sweep_period = sweep_period(ep);
         ep->sweep_at = ep->now + ep->sweep_period / parts;
     }
 }
 
-/* FIN-WAIT-2 counts down once in so many sweeps. */
-static bool is_fin_turn(const struct weir_tcp *ep)
+/* How far FIN-WAIT-2 counts down in this sweep: its steps are longer or shorter than the period. A
+ * connection sees part of its first one only, so all but that one make up fin_timeout. */
+static uint64_t fin_steps(const struct weir_tcp *ep)
 {
-    weir_nsec step = ep->config.tuning.fin_timeout / (CODE_FIN_WAIT_NEW - CODE_FIN_WAIT);
-    uint64_t turns = (step + ep->sweep_period - 1) / ep->sweep_period;
-    return turns <= 1 || ep->sweeps % turns == 0;
+    weir_nsec step = ep->config.tuning.fin_timeout / (CODE_FIN_WAIT_NEW - CODE_FIN_WAIT - 1);
+    uint64_t sweeps = ep->sweeps;
+    step = weir_max_u64(step, 1);
+    return (sweeps + 1) * ep->sweep_period / step - sweeps * ep->sweep_period / step;
 }
 
 static void look_at_age(struct weir_tcp *ep, struct weir_tcp_conn *conn)
@@ -179,10 +186,12 @@ static void look_at(struct weir_tcp *ep, struct weir_tcp_conn *conn)
         return;
     }
     if (record->code <= CODE_FIN_WAIT_NEW) {
-        if (record->code > CODE_FIN_WAIT) {
-            record->code = (uint8_t)(record->code - is_fin_turn(ep));
+        uint64_t steps = fin_steps(ep);
+        if (record->code > CODE_FIN_WAIT + steps) {
+            record->code = (uint8_t)(record->code - steps);
             return;
         }
+        record->code = CODE_FIN_WAIT; /* it stays due while all are busy */
         struct awake *awake = weir_tcp_conn_wake(ep, conn);
         if (awake != NULL) {
             weir_tcp_conn_end(awake, WEIR_TCP_CAUSE_TIMEOUT);
@@ -217,7 +226,7 @@ static void sweep(struct weir_tcp *ep)
     while (ep->sweep_place < end && (conn = walk(ep)) != NULL) {
         look_at(ep, conn);
     }
-    if (ep->sweep_place >= sweep_slots(ep)) {
+    if (ep->sweep_place >= weir_tcp_index_max(ep)) {
         ep->sweep_place = 0;
         ep->sweeps++;
     }
@@ -245,7 +254,7 @@ void weir_tcp_timeout(struct weir_tcp *ep, weir_nsec now)
 weir_nsec weir_tcp_next_timeout(const struct weir_tcp *ep)
 {
     if (ep->ready.first != LIST_END || ep->events.first != LIST_END || ep->done_first != NULL ||
-        ep->reply_count > 0) {
+        ep->reply_count > 0 || ep->room == ROOM_FOUND) {
         return ep->now; /* output and event have something */
     }
     return weir_min_u64(weir_wheel_next(ep->wheel), ep->sweep_at);

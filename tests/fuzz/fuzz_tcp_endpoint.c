@@ -117,6 +117,12 @@ static void draw_settings(struct weir_tcp_config *config)
     config->tuning.is_nodelay = (more & 32) != 0;
     config->tuning.time_wait = (more & 64) != 0 ? 60 * WEIR_SEC : 5 * WEIR_SEC;
     config->mtu_bytes = (uint16_t)(296 + take8() * 6);
+    uint8_t last = take8();
+    config->is_fast_open = (last & 1) != 0;
+    config->fast_open_max = (last & 2) != 0 ? 1 : 256;
+    config->fast_open_servers_max = 2;
+    config->tuning.is_user_timeout_advertised = (last & 4) != 0;
+    config->is_mtu_fixed = (last & 8) != 0;
 }
 
 /* --- events and output ------------------------------------------------------------------------ */
@@ -159,6 +165,7 @@ static void on_event(struct node *node, const struct weir_tcp_event *event)
     case WEIR_TCP_EVENT_WRITABLE:
     case WEIR_TCP_EVENT_URGENT:
     case WEIR_TCP_EVENT_PEER_CLOSED:
+    case WEIR_TCP_EVENT_ROOM:
         break;
     }
 }
@@ -336,11 +343,17 @@ static void op_forge(uint8_t how)
     segment.ack = (uint32_t)ack;
     segment.window = (uint16_t)take16();
     uint32_t length = take16() % (SEGMENT_MAX - WEIR_TCP_HEADER_MAX);
-    segment.options = take8() & (WEIR_TCP_HAS_MSS | WEIR_TCP_HAS_SCALE |
-                                 WEIR_TCP_HAS_SACK_PERMITTED | WEIR_TCP_HAS_TIMESTAMPS);
+    segment.options =
+        take8() & (WEIR_TCP_HAS_MSS | WEIR_TCP_HAS_SCALE | WEIR_TCP_HAS_SACK_PERMITTED |
+                   WEIR_TCP_HAS_TIMESTAMPS | WEIR_TCP_HAS_USER_TIMEOUT | WEIR_TCP_HAS_COOKIE);
     segment.mss = (uint16_t)take16();
     segment.scale = segment.mss & 15;
-    segment.urgent = segment.mss;
+    segment.urgent = segment.user_timeout = segment.mss;
+    /* Right ones too, or no data would ever come with a SYN. */
+    uint8_t cookie[WEIR_TCP_COOKIE_MAX] = {how};
+    struct weir_path fast_path = node->path;
+    weir_tcp_fast_cookie(node->tcp, &fast_path, cookie);
+    segment.cookie = weir_span_of(cookie, (how & 32) != 0 ? FAST_COOKIE_BYTES : 0);
     segment.sack_count = how >> 6;
     if (conn != NULL) {
         struct weir_path path = weir_tcp_path(node->tcp, conn);
@@ -390,7 +403,8 @@ static void op_unreached(uint8_t how)
                                         .length = sizeof(bytes),
                                         .path = &path,
                                         .protocol = WEIR_PROTOCOL_UNREACHED,
-                                        .mtu_bytes = take16()};
+                                        .mtu_bytes = take16(),
+                                        .unreached = how >> 5};
     weir_tcp_input(node->tcp, fuzz.now, &node->packet, 1);
     drain(node);
 }

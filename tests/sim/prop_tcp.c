@@ -216,6 +216,9 @@ static void on_event(struct tcp_pair *pair, struct tcp_host *host, struct weir_t
 {
     unsigned side = (unsigned)(host - pair->hosts);
     unsigned index = 0;
+    if (event->type == WEIR_TCP_EVENT_ROOM) {
+        return; /* every turn tries again */
+    }
     if (event->type == WEIR_TCP_EVENT_OPENED && side == 1) {
         index = match_flow(host, event->conn);
         s.flows[index].conns[1] = event->conn;
@@ -239,6 +242,7 @@ static void on_event(struct tcp_pair *pair, struct tcp_host *host, struct weir_t
     case WEIR_TCP_EVENT_WRITABLE:
         push(index, side);
         break;
+    case WEIR_TCP_EVENT_ROOM:
     case WEIR_TCP_EVENT_URGENT:
         failed("no urgent data", "flow %u", index);
     case WEIR_TCP_EVENT_PEER_CLOSED:
@@ -289,6 +293,10 @@ static void draw_config(void)
     tcp->tuning.ack_delay = draw(100) * WEIR_MSEC;
     tcp->tuning.send_queue_max = chance(50) ? 4 << 20 : 1 + draw(100000);
     tcp->tuning.fin_timeout = 3600 * WEIR_SEC;
+    tcp->is_fast_open = chance(30);
+    tcp->fast_open_max = (uint16_t)(1 + draw(3));
+    tcp->tuning.is_user_timeout_advertised = chance(30);
+    tcp->is_mtu_fixed = chance(20);
     if (chance(30)) {
         tcp->segments_max = 16 + draw(16);
     }
@@ -298,6 +306,20 @@ static void draw_config(void)
     }
     if (chance(30)) {
         tcp->send_bytes = 65536;
+    }
+}
+
+/* A path that loses what is too long without a word, one way or both. */
+static void draw_black_hole(void)
+{
+    enum {
+        PASSES = 576
+    };
+
+    for (unsigned side = 0; side < 2; side++) {
+        if (chance(15) && !s.options.tcp.is_mtu_fixed && s.options.tcp.mtu_bytes > PASSES) {
+            s.pair.hosts[side].mtu_bytes = PASSES + draw(s.options.tcp.mtu_bytes - PASSES);
+        }
     }
 }
 
@@ -313,6 +335,7 @@ static void begin(uint64_t seed)
     s.count = 1 + draw(FLOWS_MAX);
     s.is_pausing = chance(30);
     tcp_pair_open(&s.pair, &s.options, on_event, NULL);
+    draw_black_hole();
     for (unsigned i = 0; i < s.count; i++) {
         struct flow *flow = &s.flows[i];
         for (unsigned side = 0; side < 2; side++) {

@@ -593,6 +593,79 @@ static void samples_count_deliveries(void **state)
     assert_int_equal(path.packets[11].delivered_bytes, 11 * MSS);
 }
 
+/* A whole round in which each packet that one_in divides is lost by itself. */
+static void run_lossy_round(struct path *path, uint64_t one_in)
+{
+    fill_window(path);
+    path->now += RTT;
+    uint64_t flight = packets_in_flight(path);
+    for (uint64_t n = 1; n <= flight; n++) {
+        if (n % one_in == 0) {
+            lose(path, 1, false);
+        } else {
+            acknowledge(path, 1);
+        }
+        fill_window(path);
+    }
+}
+
+static void bbr_startup_stands_random_loss_only(void **state)
+{
+    (void)state;
+    static struct path path;
+    path_init(&path, WEIR_CC_BBR);
+    run_rounds(&path, 5);
+    /* A sixth, without any sign of a queue: chance, while rounds are small. */
+    run_lossy_round(&path, 6);
+    assert_string_equal(weir_cc_state_text(&path.cc), "startup");
+    run_lossy_round(&path, 6);
+    assert_string_equal(weir_cc_state_text(&path.cc), "startup");
+    /* A third: a queue too short to be seen. */
+    path_init(&path, WEIR_CC_BBR);
+    run_rounds(&path, 5);
+    run_lossy_round(&path, 3);
+    run_lossy_round(&path, 3);
+    assert_true(path.cc.bbr.is_full_bw_reached);
+}
+
+static void bytes_without_a_time_are_no_sample(void **state)
+{
+    (void)state;
+    static struct path path;
+    path_init(&path, WEIR_CC_BBR);
+    run_rounds(&path, 4);
+    const struct weir_cc before = path.cc;
+    weir_cc_on_untimed(&path.cc, path.now + WEIR_MSEC, 5 * MSS);
+    assert_int_equal(path.cc.rate.delivered_bytes, before.rate.delivered_bytes + 5 * MSS);
+    assert_int_equal(path.cc.rate.delivered_time, path.now + WEIR_MSEC);
+    assert_int_equal(path.cc.bbr.round_count, before.bbr.round_count);
+    assert_int_equal(path.cc.bbr.next_round_delivered, before.bbr.next_round_delivered);
+    assert_int_equal(path.cc.window_bytes, before.window_bytes);
+}
+
+static void a_cut_begins_an_episode(void **state)
+{
+    (void)state;
+    static struct path path;
+    path_init(&path, WEIR_CC_CUBIC);
+    run_rounds(&path, 3);
+    fill_window(&path);
+    path.now += RTT;
+    struct weir_cc_loss loss = {.now = path.now, .lost_bytes = MSS, .newest = take(&path)};
+    assert_true(weir_cc_on_loss(&path.cc, &loss));
+    loss.newest = take(&path);
+    assert_false(weir_cc_on_loss(&path.cc, &loss)); /* the same one */
+    path.now += WEIR_MSEC;
+    fill_window(&path);
+    send(&path, 1);
+    path.now += RTT;
+    while (path.head + 1 < path.tail) {
+        acknowledge(&path, 1);
+    }
+    loss = (struct weir_cc_loss){.now = path.now, .lost_bytes = MSS, .newest = take(&path)};
+    assert_true(weir_cc_on_loss(&path.cc, &loss));
+}
+
 static void bbr_resumes_after_idle(void **state)
 {
     (void)state;
@@ -688,6 +761,9 @@ int main(void)
         cmocka_unit_test(bbr_is_not_misled_by_little_data),
         cmocka_unit_test(bbr_leaves_startup_on_ce),
         cmocka_unit_test(bbr_undoes_spurious_loss),
+        cmocka_unit_test(bbr_startup_stands_random_loss_only),
+        cmocka_unit_test(bytes_without_a_time_are_no_sample),
+        cmocka_unit_test(a_cut_begins_an_episode),
         cmocka_unit_test(bbr_resumes_after_idle),
         cmocka_unit_test(samples_count_deliveries),
         cmocka_unit_test(anything_may_happen),

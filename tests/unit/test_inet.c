@@ -75,7 +75,11 @@ static enum weir_status below_send(struct weir_driver *driver, weir_nsec now,
         assert_true(below.sent_count < FRAMES_MAX);
         uint8_t *copy = malloc(transmit->length);
         assert_non_null(copy);
-        memcpy(copy, transmit->data, transmit->length);
+        memcpy(copy, transmit->data, transmit->length - transmit->tail_bytes);
+        if (transmit->tail_bytes > 0) {
+            memcpy(copy + transmit->length - transmit->tail_bytes, transmit->tail,
+                   transmit->tail_bytes);
+        }
         below.sent[below.sent_count] = *transmit;
         below.sent_bytes[below.sent_count++] = copy;
     }
@@ -123,6 +127,7 @@ static struct weir_driver *open_inet(uint16_t port, bool has_offload)
                                         .rx_room_bytes = FRAME_BYTES,
                                         .is_joined = has_offload,
                                         .is_unchecked = has_offload,
+                                        .is_gathered = has_offload,
                                         .run_bytes_max = has_offload ? 65535 : 0,
                                         .run_segments_max = has_offload ? 64 : 1};
     below.room = FRAMES_MAX;
@@ -198,6 +203,7 @@ static void describes_itself(void **state)
     driver = open_inet(0, true);
     assert_int_equal(driver->headroom_bytes, WEIR_IP_HEADROOM);
     assert_true(driver->is_joined && driver->is_unchecked && driver->run_bytes_max > 0);
+    assert_true(driver->is_gathered);
     close_inet(driver);
     driver = open_inet(0, false);
     assert_false(driver->is_joined || driver->is_unchecked || driver->run_bytes_max > 0);
@@ -255,6 +261,28 @@ static void runs_stay_whole_with_offload(void **state)
     assert_int_equal(below.sent_count, 2);
     assert_int_equal(below.sent[0].length, 28 + 6400);
     assert_int_equal(below.sent[1].length, 28 + 3600);
+    close_inet(driver);
+}
+
+/* A segment's header lies with us, its text elsewhere: both arrive below as one. */
+static void tails_pass_through(void **state)
+{
+    (void)state;
+    static uint8_t text[5000];
+    struct weir_driver *driver = open_inet(0, true);
+    struct weir_transmit joined = make_run(20 + sizeof(text), 1000);
+    memset(text, 7, sizeof(text));
+    joined.data[12] = 5 << 4; /* its header's length */
+    joined.header_bytes = 20;
+    joined.protocol = WEIR_PROTOCOL_TCP;
+    joined.tail = text;
+    joined.tail_bytes = sizeof(text);
+    joined.path.remote.port = 0;
+    assert_int_equal(send_run(driver, &joined, WEIR_OK), 1);
+    assert_int_equal(below.sent_count, 1);
+    assert_int_equal(below.sent[0].length, 40 + sizeof(text));
+    assert_int_equal(below.sent[0].header_bytes, 40);
+    assert_memory_equal(below.sent_bytes[0] + 40, text, sizeof(text));
     close_inet(driver);
 }
 
@@ -456,12 +484,19 @@ static void errors_are_passed_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(describes_itself),       cmocka_unit_test(refuses_a_wrong_config),
-        cmocka_unit_test(runs_are_cut),           cmocka_unit_test(runs_stay_whole_with_offload),
-        cmocka_unit_test(refused_runs_are_cut),   cmocka_unit_test(parts_are_resumed),
-        cmocka_unit_test(segments_go_in_place),   cmocka_unit_test(joined_datagrams_are_parted),
-        cmocka_unit_test(few_slots_lose_nothing), cmocka_unit_test(echoes_leave_at_once),
-        cmocka_unit_test(segments_come_up),       cmocka_unit_test(faults_around_it),
+        cmocka_unit_test(describes_itself),
+        cmocka_unit_test(refuses_a_wrong_config),
+        cmocka_unit_test(runs_are_cut),
+        cmocka_unit_test(runs_stay_whole_with_offload),
+        cmocka_unit_test(tails_pass_through),
+        cmocka_unit_test(refused_runs_are_cut),
+        cmocka_unit_test(parts_are_resumed),
+        cmocka_unit_test(segments_go_in_place),
+        cmocka_unit_test(joined_datagrams_are_parted),
+        cmocka_unit_test(few_slots_lose_nothing),
+        cmocka_unit_test(echoes_leave_at_once),
+        cmocka_unit_test(segments_come_up),
+        cmocka_unit_test(faults_around_it),
         cmocka_unit_test(errors_are_passed_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,6 +146,23 @@ static void wrong_ip4_packets(void **state)
     (void)take_output(0);
 }
 
+/* RFC 9293 3.9.2.1: MUST-50. */
+static void ip4_options_are_passed_over(void **state)
+{
+    (void)state;
+    static const uint8_t options[] = {7, 7, 4, 0, 0, 0, 0, 0, 222, 2, 1, 0};
+    const uint32_t length = sizeof(options);
+    open_plain(&tcp_service);
+    ip_world_start(&world, segment, sizeof(segment));
+    memcpy(ip_world_push(&world, length), options, length);
+    ip_world_push_ip4(&world, WEIR_IP_TCP, 0, false, 1);
+    world.frame[0] = (uint8_t)(0x45 + length / 4);
+    ip_world_seal_ip4(world.frame);
+    assert_true(ip_world_give(&world, &plain));
+    assert_ptr_equal(world.packet.data, world.frame + 20 + length);
+    assert_int_equal(world.packet.length, sizeof(segment));
+}
+
 /* RFC 1122 3.2.2.1; RFC 8200 4. */
 static void unknown_protocols(void **state)
 {
@@ -329,10 +346,11 @@ static void make_error(bool is_ip6, uint8_t type, uint8_t code, uint32_t rest)
     }
 }
 
-static void expect_unreached(uint32_t mtu, bool is_ip6)
+static void expect_unreached(enum weir_unreached reason, uint32_t mtu, bool is_ip6)
 {
     assert_true(ip_world_give(&world, &plain));
     assert_int_equal(world.packet.protocol, WEIR_PROTOCOL_UNREACHED);
+    assert_int_equal(world.packet.unreached, reason);
     assert_int_equal(world.packet.mtu_bytes, mtu);
     assert_int_equal(world.packet.length, 8);
     assert_memory_equal(world.packet.data, segment, 8);
@@ -340,33 +358,53 @@ static void expect_unreached(uint32_t mtu, bool is_ip6)
     assert_true(weir_addr_is_equal(&world.path.remote, is_ip6 ? &peer_ip6 : &peer_ip4));
 }
 
-/* RFC 1191 4, 5; RFC 8201 4. */
+/* RFC 1191 4, 5; RFC 8201 4; RFC 9293 3.9.2.2: MUST-54. */
 static void errors_reach_the_transport(void **state)
 {
     (void)state;
     open_plain(&tcp_service);
     make_error(false, WEIR_ICMP_UNREACHABLE, WEIR_ICMP_CODE_TOO_BIG, 1400);
-    expect_unreached(1400, false);
+    expect_unreached(WEIR_UNREACHED_TOO_BIG, 1400, false);
     make_error(false, WEIR_ICMP_UNREACHABLE, WEIR_ICMP_CODE_TOO_BIG, 0);
-    expect_unreached(1492, false);
+    expect_unreached(WEIR_UNREACHED_TOO_BIG, 1492, false);
     make_error(false, WEIR_ICMP_UNREACHABLE, WEIR_ICMP_CODE_TOO_BIG, 20);
-    expect_unreached(68, false);
+    expect_unreached(WEIR_UNREACHED_TOO_BIG, 68, false);
     make_error(false, WEIR_ICMP_UNREACHABLE, 1, 1400);
-    expect_unreached(0, false);
+    expect_unreached(WEIR_UNREACHED_HOST, 0, false);
     make_error(false, WEIR_ICMP_TIME_EXCEEDED, 0, 0);
-    expect_unreached(0, false);
+    expect_unreached(WEIR_UNREACHED_TIME, 0, false);
+    make_error(false, WEIR_ICMP_UNREACHABLE, WEIR_ICMP_CODE_PORT, 0);
+    expect_unreached(WEIR_UNREACHED_PORT, 0, false);
+    make_error(false, WEIR_ICMP_UNREACHABLE, 13, 0);
+    expect_unreached(WEIR_UNREACHED_PROHIBITED, 0, false);
+    make_error(false, WEIR_ICMP_UNREACHABLE, 99, 0);
+    expect_unreached(WEIR_UNREACHED_NET, 0, false);
+    make_error(true, WEIR_ICMP6_UNREACHABLE, WEIR_ICMP6_CODE_PORT, 0);
+    expect_unreached(WEIR_UNREACHED_PORT, 0, true);
+    make_error(true, WEIR_ICMP6_PROBLEM, WEIR_ICMP6_CODE_NEXT_HEADER, 0);
+    expect_unreached(WEIR_UNREACHED_PROTOCOL, 0, true);
     make_error(true, WEIR_ICMP6_TOO_BIG, 0, 1400);
-    expect_unreached(1400, true);
+    expect_unreached(WEIR_UNREACHED_TOO_BIG, 1400, true);
     make_error(true, WEIR_ICMP6_TOO_BIG, 0, 500);
-    expect_unreached(1280, true);
+    expect_unreached(WEIR_UNREACHED_TOO_BIG, 1280, true);
     make_error(true, WEIR_ICMP6_UNREACHABLE, 0, 1400);
-    expect_unreached(0, true);
+    expect_unreached(WEIR_UNREACHED_NET, 0, true);
     make_error(false, WEIR_ICMP_UNREACHABLE, 1, 0);
     world.frame[20 + 8 + 9] = WEIR_IP_UDP; /* the quoted protocol */
     ip_world_start(&world, world.frame + 28, 28);
     ip_world_push_icmp(&world, WEIR_ICMP_UNREACHABLE, 1, 0, false);
     ip_world_push_ip4(&world, WEIR_IP_ICMP, 0, false, 1);
     expect_drop(WEIR_IP_DROP_QUOTE);
+}
+
+/* RFC 9293 3.9.2.2: MUST-55. */
+static void source_quench_is_dropped(void **state)
+{
+    (void)state;
+    open_plain(&tcp_service);
+    make_error(false, 4, 0, 0);
+    expect_drop(WEIR_IP_DROP_ICMP);
+    (void)take_output(0);
 }
 
 /* Fields of the quote that make it none of ours: where, and what is put there. */
@@ -442,6 +480,34 @@ static void datagrams_are_wrapped(void **state)
             assert_true(weir_ip4_is_checksum_right(frame.data, &ip4));
             assert_true(ip4.is_kept_whole);
             assert_int_equal(ip4.tos, WEIR_ECN_ECT0);
+        }
+    }
+}
+
+/* RFC 9293 3.9.1.9, 3.9.2: MUST-48, MUST-49. */
+static void marks_are_configured(void **state)
+{
+    (void)state;
+    struct weir_ip_config config = ip_world_config(false);
+    config.hop_limit = 9;
+    config.dscp = 46;
+    open_with(&config, &udp_service);
+    for (int is_ip6 = 0; is_ip6 < 2; is_ip6++) {
+        struct weir_transmit frame;
+        struct weir_transmit transmit = make_transmit(100, is_ip6 != 0);
+        transmit.path.remote.port = 9;
+        assert_int_equal(weir_ip_encapsulate(world.ip, world.now, &transmit, &frame), WEIR_OK);
+        if (is_ip6 != 0) {
+            struct weir_ip6 ip6;
+            assert_true(weir_ip6_decode(frame.data, frame.length, &ip6));
+            assert_int_equal(ip6.traffic_class, 46 << 2 | WEIR_ECN_ECT0);
+            assert_int_equal(ip6.hop_limit, 9);
+        } else {
+            struct weir_ip4 ip4;
+            assert_true(weir_ip4_decode(frame.data, frame.length, &ip4));
+            assert_true(weir_ip4_is_checksum_right(frame.data, &ip4));
+            assert_int_equal(ip4.tos, 46 << 2 | WEIR_ECN_ECT0);
+            assert_int_equal(ip4.ttl, 9);
         }
     }
 }
@@ -543,6 +609,7 @@ int main(void)
         IP_TEST(udp_datagrams),
         IP_TEST(wrong_udp_datagrams),
         IP_TEST(wrong_ip4_packets),
+        IP_TEST(ip4_options_are_passed_over),
         IP_TEST(unknown_protocols),
         IP_TEST(ip6_option_problem),
         IP_TEST(echoes),
@@ -550,8 +617,10 @@ int main(void)
         IP_TEST(no_errors_about_errors),
         IP_TEST(long_echo_is_cut),
         IP_TEST(errors_reach_the_transport),
+        IP_TEST(source_quench_is_dropped),
         IP_TEST(quotes_are_not_believed),
         IP_TEST(datagrams_are_wrapped),
+        IP_TEST(marks_are_configured),
         IP_TEST(segments_are_left_to_the_driver),
         IP_TEST(what_cannot_be_sent),
         IP_TEST(configurations),

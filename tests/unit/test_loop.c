@@ -23,7 +23,8 @@ enum {
     SEGMENT_BYTES = 1400,
     RUN_SEGMENTS = 40,
     QUEUE_MAX = 4096,
-    ROUNDS_MAX = 100000
+    ROUNDS_MAX = 100000,
+    LENT_BYTE = 0xaa
 };
 
 /* An endpoint with nothing but a queue of datagrams to one peer: it sends what user calls queued
@@ -43,6 +44,7 @@ struct echo {
     weir_nsec timeout_now;
     bool is_echoing;
     struct weir_loop *flushed; /* on_events flushes this one */
+    const uint8_t *lent;       /* where the driver gathers, what follows a datagram's number */
 };
 
 static void fill_datagram(uint8_t *data, uint32_t number)
@@ -105,6 +107,10 @@ static enum weir_status echo_output(void *endpoint, weir_nsec now, struct weir_t
                                                             .data = data,
                                                             .length = run * SEGMENT_BYTES,
                                                             .segment_bytes = SEGMENT_BYTES};
+        if (tx->is_gathered) {
+            tx->transmits[tx->count - 1].tail = echo->lent;
+            tx->transmits[tx->count - 1].tail_bytes = SEGMENT_BYTES - 4;
+        }
         tx->used_bytes += (size_t)run * SEGMENT_BYTES;
         echo->queued -= run;
         batch += run;
@@ -343,7 +349,13 @@ static enum weir_status script_send(struct weir_driver *driver, weir_nsec now,
     (void)now;
     *sent = 0;
     while (*sent < count && script->takes > 0) {
-        assert_int_equal(weir_load32(transmits[*sent].data), script->taken);
+        const struct weir_transmit *transmit = &transmits[*sent];
+        assert_int_equal(weir_load32(transmit->data), script->taken);
+        if (driver->is_gathered) {
+            const uint8_t *text = transmit->tail_bytes > 0 ? transmit->tail : transmit->data + 4;
+            assert_int_equal(text[0], LENT_BYTE);
+            assert_int_equal(text[SEGMENT_BYTES - 5], LENT_BYTE);
+        }
         script->taken++;
         script->takes--;
         (*sent)++;
@@ -415,6 +427,28 @@ static void test_blocked(void **state)
     assert_false(weir_loop_is_blocked(rig.loop));
     /* Writable alone is no reason to receive. */
     assert_int_equal(script.receives, receives);
+    close_loop(&rig);
+}
+
+/* What the driver has no room for is ours before anybody else runs. */
+static void test_blocked_tails_are_kept(void **state)
+{
+    static uint8_t lent[SEGMENT_BYTES];
+    struct rig rig;
+    struct script script;
+    (void)state;
+    open_script(&rig, &script, true);
+    memset(lent, LENT_BYTE, sizeof(lent));
+    script.driver.is_gathered = true;
+    rig.echo.lent = lent;
+    rig.echo.queued = 3;
+    script.takes = 1;
+    run(&rig, 0);
+    assert_int_equal(script.taken, 1);
+    memset(lent, 0, sizeof(lent));
+    script.takes = 100;
+    run(&rig, 0);
+    assert_int_equal(script.taken, 3);
     close_loop(&rig);
 }
 
@@ -522,11 +556,17 @@ static void test_open_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo_with_offload),   cmocka_unit_test(test_echo_without_offload),
-        cmocka_unit_test(test_deadlines),           cmocka_unit_test(test_flush),
-        cmocka_unit_test(test_events_queue_output), cmocka_unit_test(test_blocked),
-        cmocka_unit_test(test_output_is_bounded),   cmocka_unit_test(test_receive_is_bounded),
-        cmocka_unit_test(test_driver_deadline),     cmocka_unit_test(test_driver_error),
+        cmocka_unit_test(test_echo_with_offload),
+        cmocka_unit_test(test_echo_without_offload),
+        cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_flush),
+        cmocka_unit_test(test_events_queue_output),
+        cmocka_unit_test(test_blocked_tails_are_kept),
+        cmocka_unit_test(test_blocked),
+        cmocka_unit_test(test_output_is_bounded),
+        cmocka_unit_test(test_receive_is_bounded),
+        cmocka_unit_test(test_driver_deadline),
+        cmocka_unit_test(test_driver_error),
         cmocka_unit_test(test_open_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

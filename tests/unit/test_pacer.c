@@ -9,7 +9,8 @@
 enum {
     BURST_MIN = 3000,
     BURST_MAX = 65536,
-    PACKET = 1500
+    PACKET = 1500,
+    TICK_MAX = 1 << 24
 };
 
 static void starts_with_one_burst(void **state)
@@ -23,6 +24,18 @@ static void starts_with_one_burst(void **state)
     assert_int_equal(weir_pacer_allowance(&pacer, WEIR_SEC, 10000000), 10000);
     weir_pacer_init(&pacer, BURST_MIN, BURST_MAX);
     assert_int_equal(weir_pacer_allowance(&pacer, WEIR_SEC, 1000000000), BURST_MAX);
+}
+
+/* Where the upper bound is gone before anybody can be woken again, a burst is longer. */
+static void high_rates_have_longer_bursts(void **state)
+{
+    (void)state;
+    struct weir_pacer pacer;
+    const uint64_t rate = 4000000000;
+    weir_pacer_init(&pacer, BURST_MIN, BURST_MAX);
+    assert_int_equal(weir_pacer_allowance(&pacer, WEIR_SEC, rate), 200000);
+    weir_pacer_on_sent(&pacer, 200000);
+    assert_int_equal(weir_pacer_next(&pacer, rate, UINT64_MAX), WEIR_SEC + 50 * WEIR_USEC);
 }
 
 static void waits_for_the_missing_bytes(void **state)
@@ -74,8 +87,8 @@ static void extreme_rates_do_not_overflow(void **state)
     (void)state;
     struct weir_pacer pacer;
     weir_pacer_init(&pacer, BURST_MIN, BURST_MAX);
-    assert_int_equal(weir_pacer_allowance(&pacer, UINT64_MAX / 2, UINT64_MAX), BURST_MAX);
-    weir_pacer_on_sent(&pacer, BURST_MAX);
+    assert_int_equal(weir_pacer_allowance(&pacer, UINT64_MAX / 2, UINT64_MAX), TICK_MAX);
+    weir_pacer_on_sent(&pacer, TICK_MAX);
     assert_int_equal(weir_pacer_next(&pacer, UINT64_MAX, PACKET), UINT64_MAX / 2 + 1);
     assert_true(weir_pacer_next(&pacer, 1, PACKET) == UINT64_MAX / 2 + PACKET * WEIR_SEC);
     /* A clock that steps back earns nothing. */
@@ -95,6 +108,7 @@ static void never_more_than_burst_and_rate(void **state)
         uint64_t rate = 1000 + draw_scaled(&prng, 33);
         uint64_t burst = rate / 1000 < BURST_MIN ? BURST_MIN : rate / 1000;
         burst = burst > BURST_MAX ? BURST_MAX : burst;
+        burst = burst < rate / 20000 ? rate / 20000 : burst;
         weir_nsec now = weir_prng_below(&prng, WEIR_SEC);
         weir_nsec start = now;
         uint64_t sent = 0;
@@ -124,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(starts_with_one_burst),
+        cmocka_unit_test(high_rates_have_longer_bursts),
         cmocka_unit_test(waits_for_the_missing_bytes),
         cmocka_unit_test(no_rate_means_no_limit),
         cmocka_unit_test(what_was_sent_too_much_is_paid_back),

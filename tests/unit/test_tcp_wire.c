@@ -148,7 +148,7 @@ static void decode_options(const uint8_t *options, uint32_t length,
     assert_true(weir_tcp_decode(weir_span_of(bytes, WEIR_TCP_HEADER_BYTES + length), segment));
 }
 
-/* RFC 9293 3.1, MUST-5 to MUST-7; RFC 7323 2.3. */
+/* RFC 9293 3.1, MUST-5, MUST-6, MUST-7, MUST-68; RFC 7323 2.3. */
 static void nonsense_among_options_is_passed_over(void **state)
 {
     (void)state;

@@ -396,10 +396,12 @@ static void test_longest_datagrams(void **state)
     uint32_t sent = 0;
     struct weir_driver *trace = NULL;
     struct record records[PACKETS_MAX];
-    struct fake fake = {.driver = {.ops = &fake_ops, .local = addr_of("[::]:1")},
-                        .takes = UINT32_MAX};
+    struct fake fake = {
+        .driver = {.ops = &fake_ops, .local = addr_of("[::]:1"), .is_gathered = true},
+        .takes = UINT32_MAX};
     make_path(path);
     assert_int_equal(weir_trace_open(&fake.driver, path, &trace, &os_error), WEIR_OK);
+    assert_false(trace->is_gathered); /* it reads all bytes where they are sent from */
     for (size_t i = 0; i < 8; i++) {
         struct weir_transmit out = {
             .path = {.remote = addr_of(remotes[i / 4])}, .data = data, .length = lengths[i % 4]};
