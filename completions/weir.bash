@@ -5,22 +5,26 @@
 # The options of one command; keep in step with completions/_weir and completions/weir.fish.
 _weir_options() {
     case $1 in
-    send) echo '-t --timeout -c --cc --resume --no-resume --json -T --trace -q --quiet --preset -m
+    send) echo '-t --timeout -c --cc --resume --no-resume --json -T --trace -q --quiet --driver --preset -m
         --mtu --window --crypt --key --fec --help' ;;
-    recv) echo '-o --output -1 --once -t --timeout -c --cc -T --trace -q --quiet --preset -m --mtu
+    recv) echo '-o --output -1 --once -t --timeout -c --cc -T --trace -q --quiet --driver --preset -m --mtu
         --window --crypt --key --fec --help' ;;
-    pipe) echo '-l --listen --raw -t --timeout -c --cc -T --trace --preset -m --mtu --window --crypt
+    pipe) echo '-l --listen --raw -t --timeout -c --cc -T --trace --driver --preset -m --mtu --window --crypt
         --key --fec --help' ;;
     tunnel) echo '-l --listen -r --remote --conn -n --connections -t --timeout --keepalive --drain -c
         --cc --smuxbuf --streambuf -T --trace -q --quiet --kcptun --mode --smuxver --nocomp --nofec
-        --preset -m --mtu --window --crypt --key --fec --help' ;;
+        --driver --preset -m --mtu --window --crypt --key --fec --help' ;;
+    serve) echo '-u --upload --upload-max -L --log --connections --requests --memory --head-size
+        --head-timeout --stall-timeout --idle-timeout --driver -T --trace -q --quiet --help' ;;
     relay) echo '-l --listen -r --remote --burst --corrupt --delay --duplicate --jitter --loss --mtu
         --queue --rate --reorder --clients --idle --seconds --seed --stats-every --up-burst
         --up-corrupt --up-delay --up-duplicate --up-jitter --up-loss --up-mtu --up-queue
         --up-rate --up-reorder --down-burst --down-corrupt --down-delay --down-duplicate
         --down-jitter --down-loss --down-mtu --down-queue --down-rate --down-reorder --help' ;;
     perf) echo '-l --listen --once --mode --seconds --size --guarantee --connections --cc --json
-        --preset -m --mtu --window --crypt --key --fec --help' ;;
+        --driver --preset -m --mtu --window --crypt --key --fec --help' ;;
+    flood) echo '--count --rate --window --echo --victim --timeout --from --device --pid --seed --json
+        --help' ;;
     sim) echo '--guarantee --messages --size --every --bulk --channels --flows --rtt --loss --jitter
         --reorder --duplicate --corrupt --rate --queue --cc --seed --json --plot --trace
         --preset -m --mtu --window --crypt --key --fec --help' ;;
@@ -32,7 +36,7 @@ _weir() {
     local command=${COMP_WORDS[1]-} words=''
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='send recv pipe tunnel relay perf sim help --help --version'
+        words='send recv pipe tunnel serve relay perf sim flood help --help --version'
     else
         case $before in
         --guarantee) words='none order delivery' ;;
@@ -46,25 +50,27 @@ _weir() {
             [ "$command" != tunnel ] || words='normal fast fast2 fast3'
             ;;
         --smuxver) words='1 2' ;;
+        --driver) words='udp tun: tap: packet: raw:' ;;
         -o | --output)
             mapfile -t COMPREPLY < <(compgen -d -- "$word")
             return
             ;;
-        -T | --trace | --plot)
+        -T | --trace | --plot | -L | --log)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
         *)
             case $command in
-            help) words='send recv pipe tunnel relay perf sim' ;;
+            help) words='send recv pipe tunnel serve relay perf sim flood' ;;
             *) words=$(_weir_options "$command") ;;
             esac
             [ "$command" != sim ] || [ "$COMP_CWORD" -ne 2 ] || words+=' rudp kcp tcp'
+            [ "$command" != flood ] || [ "$COMP_CWORD" -ne 2 ] || words+=' syn connect inject'
             ;;
         esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
-    if [ "$command" = send ] && [[ $word != -* ]]; then
+    if [[ $command == send || $command == serve ]] && [[ $word != -* ]]; then
         local file
         while read -r file; do
             COMPREPLY+=("$file")

@@ -26,9 +26,11 @@ int cli_send(int argc, char **argv);
 int cli_recv(int argc, char **argv);
 int cli_pipe(int argc, char **argv);
 int cli_tunnel(int argc, char **argv);
+int cli_serve(int argc, char **argv);
 int cli_relay(int argc, char **argv);
 int cli_perf(int argc, char **argv);
 int cli_sim(int argc, char **argv);
+int cli_flood(int argc, char **argv);
 
 /* Prints "weir NAME: ..." with a newline to stderr; NAME is the running command. Returns code, so
  * that a caller can write: return cli_fail(CLI_FAILED, "...", ...). */
@@ -56,7 +58,7 @@ bool cli_read_rate(const char *text, uint64_t *bits_per_second);
 bool cli_read_percent(const char *text, uint32_t *ppm);
 bool cli_read_count(const char *text, uint64_t max, uint64_t *count);
 
-/* "rudp://host:port" or "kcp://...": host is a name, an address, [v6] or * (any). is_listen allows
+/* "rudp://host:port", "kcp://..." or "tcp://...": host is a name, an address, [v6] or * (any). is_listen allows
  * "*" and port 0. Resolves names with getaddrinfo. On failure prints the line and returns false. */
 struct cli_url {
     char scheme[16];
@@ -76,6 +78,8 @@ char *cli_text_duration(weir_nsec ns, char text[32]);
 /* Progress: a bar redrawn in place on a terminal (stderr), a plain line every few seconds else. */
 struct cli_progress {
     const char *label;
+    const char *unit;     /* what is counted where it is not bytes, e.g. "connections"; to be set
+                             after the start */
     uint64_t total_bytes; /* 0: not known */
     weir_nsec started, drawn;
     uint64_t base_bytes; /* already there at the start (resumed); not counted in the rate */

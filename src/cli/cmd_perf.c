@@ -29,6 +29,7 @@ enum {
     SECONDS_DEFAULT = 10,
     SECONDS_IDLE_DEFAULT = 2,
     CONNECTIONS_MAX = 4000000,
+    CONNECTIONS_SIM_MAX = 60000000,
     CONNECTIONS_SERVER_DEFAULT = 110000,
     CONNECTIONS_IDLE_DEFAULT = 1000,
     SIZE_BULK_DEFAULT = 65536,
@@ -53,16 +54,22 @@ static const struct argp_option option_list[] = {
 
 static const char description[] =
     "Measures the way from here to a server, or with -l is that server. Without a URL, or with "
-    "rudp://self or kcp://self, it starts a server of its own on loopback in a second process."
+    "rudp://self or kcp://self, it starts a server of its own on loopback in a second process. "
+    "tcp:// "
+    "is weir's own TCP, over --driver."
     "\v"
     "Examples:\n"
     "  weir perf -l rudp://*:5201\n"
     "  weir perf rudp://192.0.2.7:5201 --mode message --size 64 --seconds 5\n"
     "  weir perf --mode idle --connections 100000 --json\n"
-    "  weir perf kcp://self --preset turbo --crypt aes --key example\n\n"
-    "kcp:// has the guarantee delivery only. There packets_sent and packets_lost count segments, "
-    "rtt_min_us "
-    "is not known, and the bytes in retransmit_ratio are taken from the average segment.\n\n"
+    "  weir perf kcp://self --preset turbo --crypt aes --key example\n"
+    "  weir perf -l tcp://*:5201 --driver tun:weir0,10.7.0.2/24\n"
+    "  weir perf tcp://sim --mode idle --connections 1000000 --json\n\n"
+    "kcp:// and tcp:// have the guarantee delivery only. With kcp:// packets_sent and packets_lost "
+    "count segments, rtt_min_us "
+    "is not known, and the bytes in retransmit_ratio are taken from the average segment. With "
+    "tcp:// "
+    "they are of the whole endpoint, and joined segments count once.\n\n"
     "JSON keys of bulk, message and latency: transport, mode, guarantee, size, connections, cc, "
     "mtu; seconds (at the receiver, first to last message), messages_sent, messages_received, "
     "payload_bytes (received), goodput_mbit, messages_per_second; cpu_seconds_client and _server, "
@@ -74,7 +81,13 @@ static const char description[] =
     "the same time), broken; bytes_per_connection (the larger of _client and _server: growth of "
     "the memory in use of that process, per connection); messages_sent, echoes and lost (one "
     "message on each, sent back); setup_seconds, handshakes_per_second, cpu_seconds_client, "
-    "cpu_seconds_server.";
+    "cpu_seconds_server.\n\n"
+    "tcp://sim has idle only: both ends in this process, the simulated network between them, one "
+    "byte on each connection. JSON keys: connections, opened, failed, open_client, open_server, "
+    "broken; bytes_per_connection (growth of the server's memory alone, from the pages of its "
+    "blocks "
+    "that are resident), bytes_per_connection_after_echo, server_growth_bytes; sent, acknowledged, "
+    "echoed, lost; setup_seconds, handshakes_per_second, echo_seconds (real time).";
 
 /* --- options ---------------------------------------------------------------------------------- */
 
@@ -136,7 +149,8 @@ static bool read_option(struct cli_perf_options *perf, int key, const char *text
 {
     switch (key) {
     case KEY_CONNECTIONS:
-        return cli_read_count(text, CONNECTIONS_MAX, &perf->connections) && perf->connections > 0;
+        return cli_read_count(text, CONNECTIONS_SIM_MAX, &perf->connections) &&
+               perf->connections > 0;
     case KEY_CC:
         perf->is_cc_given = true;
         return weir_cc_parse(text, &perf->cc) == WEIR_OK;
@@ -164,7 +178,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 {
     struct parsed *parsed = state->input;
     if (key == ARGP_KEY_INIT) {
-        state->child_inputs[0] = &parsed->perf.kcp;
+        state->child_inputs[0] = &parsed->perf.net;
+        state->child_inputs[1] = &parsed->perf.kcp;
         return 0;
     }
     if (key == ARGP_KEY_ARG) {
@@ -186,7 +201,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     return 0;
 }
 
-static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {
+    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 static void set_defaults(struct cli_perf_options *perf)
 {
@@ -239,16 +255,39 @@ static bool is_self(const char *url)
     return strcmp(url, "rudp://self") == 0 || strcmp(url, "kcp://self") == 0;
 }
 
+/* False with the line printed: tcp://sim takes little. */
+static bool check_sim(const struct cli_perf_options *perf)
+{
+    if (perf->is_listening) {
+        cli_fail(CLI_USAGE, "-l needs an address, not %s", perf->url);
+        return false;
+    }
+    if (perf->mode != CLI_PERF_IDLE) {
+        cli_fail(CLI_USAGE, "tcp://sim is for --mode idle; weir sim tcp measures traffic there");
+        return false;
+    }
+    if (perf->net.text != NULL) {
+        cli_fail(CLI_USAGE, "tcp://sim has a simulated link; --driver is for other addresses");
+        return false;
+    }
+    return cli_kcp_is_unused(&perf->kcp, "tcp");
+}
+
 /* False with the line printed: what the transport does not have. */
 static bool check_transport(struct cli_perf_options *perf)
 {
     bool is_kcp = strcmp(perf->scheme, "kcp") == 0;
-    if (!cli_link_check_options(perf->scheme, &perf->kcp)) {
+    bool is_tcp = strcmp(perf->scheme, "tcp") == 0;
+    if (perf->connections > CONNECTIONS_MAX) {
+        cli_fail(CLI_USAGE, "--connections: %d at most, but tcp://sim", CONNECTIONS_MAX);
         return false;
     }
-    if (is_kcp && perf->guarantee != WEIR_RUDP_DELIVERY) {
-        cli_fail(CLI_USAGE, "--guarantee %s: kcp:// has delivery only; rudp:// has all three",
-                 cli_perf_guarantee_text(perf->guarantee));
+    if (!cli_link_check_options(perf->scheme, &perf->kcp, &perf->net)) {
+        return false;
+    }
+    if ((is_kcp || is_tcp) && perf->guarantee != WEIR_RUDP_DELIVERY) {
+        cli_fail(CLI_USAGE, "--guarantee %s: %s:// has delivery only; rudp:// has all three",
+                 cli_perf_guarantee_text(perf->guarantee), perf->scheme);
         return false;
     }
     if (perf->kcp.fec_data != 0 && perf->connections > 1 && !perf->is_listening) {
@@ -262,6 +301,16 @@ static bool check_transport(struct cli_perf_options *perf)
 /* Reads the URL, which may be missing; sets scheme. False with the line printed. */
 static bool read_url(struct cli_perf_options *perf, struct cli_url *url)
 {
+    if (perf->url != NULL && strcmp(perf->url, "tcp://sim") == 0) {
+        perf->is_sim = true;
+        perf->scheme = "tcp";
+        return check_sim(perf);
+    }
+    if (perf->url != NULL && strcmp(perf->url, "tcp://self") == 0) {
+        cli_fail(CLI_USAGE, "tcp:// has no server of its own; write tcp://sim for --mode idle, or "
+                            "start weir perf -l with a --driver");
+        return false;
+    }
     if (perf->url == NULL || is_self(perf->url)) {
         if (perf->is_listening) {
             cli_fail(CLI_USAGE, "-l needs an address, not %s", perf->url);
@@ -347,6 +396,9 @@ int cli_perf(int argc, char **argv)
         return CLI_USAGE;
     }
     cli_catch_signals();
+    if (options.is_sim) {
+        return cli_perf_run_sim(&options);
+    }
     if (options.url == NULL) {
         return run_with_own_server(&options);
     }

@@ -47,6 +47,7 @@ enum {
 struct options {
     const char *listen, *remote, *mode, *trace;
     struct cli_kcp_options kcp;
+    struct cli_net_options net;
     enum weir_cc_kind cc;
     weir_nsec keepalive, timeout, drain;
     uint64_t smux_version, conns, connections, session_bytes, stream_bytes;
@@ -54,20 +55,31 @@ struct options {
 };
 
 static const char doc[] =
-    "Carry TCP connections over KCP or RUDP."
+    "Carry TCP connections over KCP, RUDP or weir's own TCP."
     "\vWith a tcp:// address behind -l it is the client: it accepts TCP connections and carries "
     "each as a stream to -r. With kcp:// or rudp:// behind -l it is the server: it dials the TCP "
     "address behind -r for each stream. With --kcptun either end may be kcptun.\n\n"
+    "With --driver the carrier may be tcp:// too, weir's own. When both URLs are tcp://, the one "
+    "with "
+    "an address of --driver behind -l makes this end the server; otherwise it is the client, and "
+    "-r "
+    "is reached over --driver. The other one is the system's TCP.\n\n"
     "Examples:\n"
     "  weir tunnel -l kcp://:4000 -r tcp://127.0.0.1:8388 --key @secret\n"
     "  weir tunnel -l tcp://127.0.0.1:8388 -r kcp://192.0.2.7:4000 --key @secret\n"
-    "  weir tunnel -l tcp://:8388 -r kcp://192.0.2.7:29900 --kcptun --mode fast2\n";
+    "  weir tunnel -l tcp://:8388 -r kcp://192.0.2.7:29900 --kcptun --mode fast2\n"
+    "  weir tunnel -l tcp://10.7.0.2:4000 -r tcp://127.0.0.1:8388 --driver tun:weir0,10.7.0.2/24\n";
 
 static const struct argp_option option_list[] = {
-    {"listen", 'l', "URL", 0, "tcp://ADDR: be the client; kcp://ADDR or rudp://ADDR: the server",
+    {"listen", 'l', "URL", 0,
+     "tcp://ADDR: be the client; kcp://ADDR, rudp://ADDR or tcp:// with an address of --driver: "
+     "the "
+     "server",
      1},
     {"remote", 'r', "URL", 0,
-     "Where to: kcp:// or rudp:// of the server; the server's tcp:// target", 1},
+     "Where to: kcp:// or rudp:// (with --driver also tcp://) of the server; the server's tcp:// "
+     "target",
+     1},
     {"conn", KEY_CONN, "N", 0, "A client's sessions side by side, 1 (default) to 256", 1},
     {"connections", 'n', "N", 0, "TCP connections at once (default 4096)", 1},
     {"timeout", 't', "T", 0, "Give a silent peer up after T (default 30s)", 1},
@@ -96,7 +108,8 @@ static const struct argp_option option_list[] = {
     {"nofec", KEY_NOFEC, NULL, 0, "No error correction (kcptun: --datashard 0 --parityshard 0)", 2},
     {0}};
 
-static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {
+    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -176,7 +189,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     struct options *options = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &options->kcp;
+        state->child_inputs[0] = &options->net;
+        state->child_inputs[1] = &options->kcp;
         return 0;
     case KEY_CONN:
         return read_number("--conn", argument, CONNS_MAX, &options->conns);
@@ -240,13 +254,19 @@ static bool read_ends(const struct options *options, struct cli_tunnel_options *
         !read_url(options->remote, false, remote, &there)) {
         return false;
     }
-    tunnel->is_client = strcmp(listen, "tcp") == 0;
-    if (tunnel->is_client == (strcmp(remote, "tcp") == 0)) {
-        cli_fail(CLI_USAGE, "one of -l and -r is tcp://, the other kcp:// or rudp://");
+    bool is_tcp_here = strcmp(listen, "tcp") == 0;
+    bool is_tcp_there = strcmp(remote, "tcp") == 0;
+    bool is_own_tcp = is_tcp_here && is_tcp_there && options->net.kind != CLI_NET_UDP;
+    if (is_tcp_here == is_tcp_there && !is_own_tcp) {
+        cli_fail(CLI_USAGE, "one of -l and -r is tcp://, the other kcp:// or rudp://, or with "
+                            "--driver tcp:// too");
         return false;
     }
+    tunnel->is_client = is_own_tcp ? !cli_net_has_address(&options->net, &here) : is_tcp_here;
     const char *scheme = tunnel->is_client ? remote : listen;
-    tunnel->transport = strcmp(scheme, "kcp") == 0 ? &cli_carrier_kcp : &cli_carrier_rudp;
+    tunnel->transport = is_own_tcp                   ? &cli_carrier_tcp
+                        : strcmp(scheme, "kcp") == 0 ? &cli_carrier_kcp
+                                                     : &cli_carrier_rudp;
     tunnel->tcp = tunnel->is_client ? here : there;
     tunnel->udp = tunnel->is_client ? there : here;
     return true;
@@ -325,14 +345,44 @@ static bool set_kcp(struct options *options, struct cli_tunnel_options *tunnel)
     return true;
 }
 
-static bool set_rudp(const struct options *options, struct cli_tunnel_options *tunnel)
+/* False with the line printed: an option of kcp:// alone. */
+static bool check_kcp_unused(const struct options *options, const char *scheme)
 {
-    struct weir_rudp_config *rudp = &tunnel->carrier.rudp;
     if (options->is_kcptun || options->mode != NULL || options->is_fec_off) {
         cli_fail(CLI_USAGE, "--kcptun, --mode and --nofec are for kcp:// alone");
         return false;
     }
-    if (!cli_kcp_is_unused(&options->kcp, "rudp")) {
+    return cli_kcp_is_unused(&options->kcp, scheme);
+}
+
+static bool set_tcp(const struct options *options, struct cli_tunnel_options *tunnel)
+{
+    struct weir_tcp_config *tcp = &tunnel->carrier.tcp;
+    if (!check_kcp_unused(options, "tcp")) {
+        return false;
+    }
+    if (options->kcp.mtu_bytes != 0) {
+        cli_fail(CLI_USAGE, "--mtu is not of tcp://; write mtu=%u in --driver",
+                 options->kcp.mtu_bytes);
+        return false;
+    }
+    weir_tcp_config_default(tcp);
+    tcp->connections_max = tcp->connections6_max = 2 * SESSIONS_MAX; /* TIME-WAIT included */
+    tcp->awake_max = 2 * SESSIONS_MAX;
+    tcp->has_users = true;
+    tcp->send_bytes = RUDP_SEND_BYTES;
+    tcp->cc = options->cc;
+    tcp->tuning.is_nodelay = true;
+    tcp->tuning.send_queue_max = RUDP_QUEUE_BYTES;
+    tcp->tuning.connect_timeout = weir_min_u64(10 * WEIR_SEC, options->timeout);
+    tcp->tuning.user_timeout = tcp->tuning.fin_timeout = options->timeout;
+    return true;
+}
+
+static bool set_rudp(const struct options *options, struct cli_tunnel_options *tunnel)
+{
+    struct weir_rudp_config *rudp = &tunnel->carrier.rudp;
+    if (!check_kcp_unused(options, "rudp")) {
         return false;
     }
     weir_rudp_config_default(rudp);
@@ -388,6 +438,19 @@ static bool set_smux(const struct options *options, struct cli_tunnel_options *t
     return weir_secret_seed((uint8_t *)&smux->key, sizeof(smux->key)) == WEIR_OK;
 }
 
+static bool set_transport(struct options *options, struct cli_tunnel_options *tunnel)
+{
+    if (options->net.kind != CLI_NET_UDP && options->conns > 1) {
+        cli_fail(CLI_USAGE, "--conn: over --driver %s there is one session", options->net.text);
+        return false;
+    }
+    if (tunnel->transport == &cli_carrier_kcp) {
+        return set_kcp(options, tunnel);
+    }
+    return tunnel->transport == &cli_carrier_tcp ? set_tcp(options, tunnel)
+                                                 : set_rudp(options, tunnel);
+}
+
 int cli_tunnel(int argc, char **argv)
 {
     static const struct argp argp = {option_list, parse_option, NULL, doc, children, NULL, NULL};
@@ -400,11 +463,10 @@ int cli_tunnel(int argc, char **argv)
     if (!cli_read_options(&argp, argc, argv, &options) || !read_ends(&options, &tunnel)) {
         return CLI_USAGE;
     }
-    bool is_kcp = tunnel.transport == &cli_carrier_kcp;
-    if (!(is_kcp ? set_kcp(&options, &tunnel) : set_rudp(&options, &tunnel)) ||
-        !set_smux(&options, &tunnel)) {
+    if (!set_transport(&options, &tunnel) || !set_smux(&options, &tunnel)) {
         return CLI_USAGE;
     }
+    tunnel.carrier.net = &options.net;
     tunnel.conns = (uint32_t)options.conns;
     tunnel.connections_max = (uint32_t)options.connections;
     tunnel.drain = options.drain;

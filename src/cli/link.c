@@ -8,9 +8,9 @@
 #include "base/assert.h"
 #include "cli/kcp_options.h"
 #include "cli/link.h"
-#include "cli/udp.h"
 
-static const struct cli_link_ops *const transports[] = {&cli_link_rudp, &cli_link_kcp};
+static const struct cli_link_ops *const transports[] = {&cli_link_rudp, &cli_link_kcp,
+                                                        &cli_link_tcp};
 
 enum {
     TRANSPORTS = sizeof(transports) / sizeof(transports[0]),
@@ -40,6 +40,39 @@ static bool open_loop(struct cli_link *link)
     return weir_loop_open(&config, &link->loop) == WEIR_OK;
 }
 
+/* A listener on any address says which, where our own IP has but one. */
+static void set_local(struct cli_link *link, const struct cli_link_options *options,
+                      const struct weir_addr *bind)
+{
+    static const uint8_t zeros[sizeof(bind->ip)];
+    link->local = *bind;
+    if (options->net->kind == CLI_NET_UDP) {
+        link->local = link->driver->local;
+    } else if (memcmp(bind->ip, zeros, sizeof(zeros)) == 0 && options->net->address_count == 1) {
+        link->local = options->net->addresses[0].addr;
+        link->local.port = bind->port;
+    }
+}
+
+static bool open_driver(struct cli_link *link, const struct cli_link_options *options)
+{
+    struct weir_addr bind = options->bind;
+    struct weir_addr source;
+    if (options->net->kind != CLI_NET_UDP && !options->is_accepting &&
+        !cli_net_source(options->net, &bind, &source)) {
+        return false;
+    }
+    if (!link->ops->is_ip) {
+        link->driver = cli_net_open_udp(options->net, &bind, options->trace_path, false);
+    } else if (cli_net_check_local(options->net, &bind)) {
+        link->driver = cli_net_open(options->net, 0, options->trace_path);
+    }
+    if (link->driver != NULL) {
+        set_local(link, options, &bind);
+    }
+    return link->driver != NULL;
+}
+
 bool cli_link_open(struct cli_link *link, const struct cli_link_options *options,
                    void (*on_events)(void *user, weir_nsec now), void *user)
 {
@@ -51,8 +84,7 @@ bool cli_link_open(struct cli_link *link, const struct cli_link_options *options
         }
     }
     WEIR_ASSERT(link->ops != NULL);
-    link->driver = cli_udp_open(&options->bind, options->trace_path, false);
-    if (link->driver == NULL) {
+    if (!open_driver(link, options)) {
         return false;
     }
     if (!open_slide(link, options) || !open_loop(link) || !link->ops->open(link, options)) {
@@ -78,7 +110,7 @@ void cli_link_close(struct cli_link *link)
         weir_mem_unmap(link->slide_mem, link->slide_mem_bytes);
     }
     if (link->driver != NULL) {
-        cli_udp_close(link->driver);
+        cli_net_close(link->driver);
     }
     memset(link, 0, sizeof(*link));
 }
@@ -96,9 +128,22 @@ void cli_link_options_default(struct cli_link_options *options)
                                          .heartbeat = rudp.heartbeat};
 }
 
-bool cli_link_check_options(const char *scheme, const struct cli_kcp_options *kcp)
+static bool check_tcp(const struct cli_kcp_options *kcp)
+{
+    if (kcp->mtu_bytes != 0) {
+        cli_fail(CLI_USAGE, "--mtu is not of tcp://; write mtu=%u in --driver", kcp->mtu_bytes);
+        return false;
+    }
+    return cli_kcp_is_unused(kcp, "tcp");
+}
+
+bool cli_link_check_options(const char *scheme, const struct cli_kcp_options *kcp,
+                            const struct cli_net_options *net)
 {
     struct weir_kcp_config config;
+    if (strcmp(scheme, "tcp") == 0) {
+        return cli_net_check_tcp(net) && check_tcp(kcp);
+    }
     if (strcmp(scheme, "kcp") == 0) {
         return cli_kcp_configure(kcp, false, &config);
     }
@@ -135,7 +180,8 @@ static const char *cause_text(enum cli_cause cause)
         [CLI_CAUSE_VERSION] =
             "the peer speaks another version; use the same weir version at both ends",
         [CLI_CAUSE_RESET] = "the peer was restarted and knows nothing of this connection",
-        [CLI_CAUSE_PROTOCOL] = "the peer broke the protocol"};
+        [CLI_CAUSE_PROTOCOL] = "the peer broke the protocol",
+        [CLI_CAUSE_CUT] = "the connection was reset by the peer"};
     size_t index = (size_t)cause;
     bool is_known = index < sizeof(texts) / sizeof(texts[0]) && texts[index] != NULL;
     return is_known ? texts[index] : "closed";

@@ -3,7 +3,8 @@
  * link.h - what the commands send over: one interface for every transport.
  *
  * Role: a driver, slide, engine and loop in one, with the verbs that send, recv, pipe, perf need.
- * A transport is one table of functions (link_rudp.c, link_kcp.c) and one line in link.c.
+ * A transport is one table of functions (link_rudp.c, link_kcp.c, link_tcp.c) and one line in
+ * link.c.
  * Order: options_default, open, then the loop (link.loop) calls on_events, which pulls all events.
  *
  *   command --> connect, send ... --> link_*.c --> engine        engine --> link_*.c --> cli_event
@@ -14,8 +15,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "cli/cli.h"
+#include "cli/net.h"
 #include "weir/weir.h"
 
 struct cli_link;
@@ -39,8 +42,9 @@ enum cli_cause {
     CLI_CAUSE_REFUSED,   /* the peer refused, with code and text */
     CLI_CAUSE_TIMEOUT,   /* silence */
     CLI_CAUSE_VERSION,
-    CLI_CAUSE_RESET,   /* the peer lost the connection's state */
-    CLI_CAUSE_PROTOCOL /* the peer broke the protocol */
+    CLI_CAUSE_RESET,    /* the peer lost the connection's state */
+    CLI_CAUSE_PROTOCOL, /* the peer broke the protocol */
+    CLI_CAUSE_CUT       /* tcp: the peer, or somebody on the way, cut it off */
 };
 
 struct cli_event {
@@ -80,11 +84,12 @@ char *cli_text_closed(const struct cli_event *event, char text[CLI_CLOSED_TEXT_B
 /* What a command needs of its transport; what one does not have is ignored there. 0 is the
  * transport's default, but for the times. */
 struct cli_link_options {
-    const char *scheme;     /* "rudp" or "kcp" */
+    const char *scheme;     /* "rudp", "kcp" or "tcp" */
     struct weir_addr bind;  /* port 0 for a client */
     const char *trace_path; /* pcapng, or NULL */
     bool is_accepting;
-    bool is_raw; /* kcp: a bare stream to any peer; see link_kcp.c for what else there is */
+    bool is_raw; /* kcp, tcp: a bare stream to any peer; see link_kcp.c and link_tcp.c for what else
+                    there is */
     uint32_t connections_max, awake_max;
     uint16_t channels_max;
     uint32_t message_bytes_max, receive_window_bytes, send_queue_bytes;
@@ -92,6 +97,7 @@ struct cli_link_options {
     enum weir_cc_kind cc;
     bool is_cc_given;                  /* kcp: without it KCP's own congestion window */
     const struct cli_kcp_options *kcp; /* also --mtu of any transport; not NULL */
+    const struct cli_net_options *net; /* not NULL; kept */
 };
 
 /* Sets the transports' defaults for all but scheme, bind and kcp. */
@@ -101,8 +107,10 @@ void cli_link_options_default(struct cli_link_options *options);
 void cli_link_set_timeout(struct cli_link_options *options, weir_nsec timeout);
 /* The any-address of remote's family with port 0: what a client binds. */
 struct weir_addr cli_client_bind(const struct weir_addr *remote);
-/* False with the line printed: a value that the transport of scheme does not take. */
-bool cli_link_check_options(const char *scheme, const struct cli_kcp_options *kcp);
+/* False with the line printed: a value that the transport of scheme does not take, or a driver that
+ * it lacks. */
+bool cli_link_check_options(const char *scheme, const struct cli_kcp_options *kcp,
+                            const struct cli_net_options *net);
 
 /* --- figures ---------------------------------------------------------------------------------- */
 
@@ -124,6 +132,7 @@ struct cli_link_stats {
 
 struct cli_link_ops {
     const char *scheme;
+    bool is_ip; /* on our own IP, not on UDP */
     /* Makes the engine on link->slide and attaches it to link->loop. False: no memory. */
     bool (*open)(struct cli_link *link, const struct cli_link_options *options);
     void (*close)(struct cli_link *link);
@@ -139,6 +148,8 @@ struct cli_link_ops {
                              const struct weir_rudp_send *how, const void *data, size_t length);
     enum weir_status (*send_parcel)(struct cli_link *link, struct cli_conn *conn,
                                     const struct weir_rudp_send *how, struct weir_parcel *parcel);
+    /* Fills the front of a parcel whose message is so long. NULL: zeros are right. */
+    void (*front)(uint8_t *front, size_t length);
     void (*pause)(struct cli_link *link, struct cli_conn *conn, bool is_paused);
     void *(*user)(struct cli_link *link, struct cli_conn *conn);
     struct weir_addr (*remote)(struct cli_link *link, struct cli_conn *conn);
@@ -149,6 +160,7 @@ struct cli_link_ops {
 struct cli_link {
     const struct cli_link_ops *ops;
     struct weir_driver *driver;
+    struct weir_addr local; /* what it listens on, as far as that is one address */
     struct weir_slide *slide;
     struct weir_loop *loop;
     void (*on_events)(void *user, weir_nsec now); /* of the command; kept for open */
@@ -214,13 +226,22 @@ static inline enum weir_status cli_link_send(struct cli_link *link, struct cli_c
     return link->ops->send(link, conn, how, data, length);
 }
 
-/* The first link->front_bytes of the parcel's bytes are the link's: they must be 0, the message is
- * what follows. On channel 0. */
+/* The first link->front_bytes of the parcel's bytes are the link's, as cli_link_front makes them; the
+ * message is what follows. On channel 0. */
 static inline enum weir_status cli_link_send_parcel(struct cli_link *link, struct cli_conn *conn,
                                                     const struct weir_rudp_send *how,
                                                     struct weir_parcel *parcel)
 {
     return link->ops->send_parcel(link, conn, how, parcel);
+}
+
+/* Writes link->front_bytes in front of a message of length bytes, for parcels. */
+static inline void cli_link_front(const struct cli_link *link, uint8_t *front, size_t length)
+{
+    memset(front, 0, link->front_bytes);
+    if (link->ops->front != NULL) {
+        link->ops->front(front, length);
+    }
 }
 
 static inline void cli_link_pause(struct cli_link *link, struct cli_conn *conn, bool is_paused)
@@ -249,6 +270,6 @@ static inline void cli_link_stats(struct cli_link *link, struct cli_link_stats *
     link->ops->stats(link, stats);
 }
 
-extern const struct cli_link_ops cli_link_rudp, cli_link_kcp;
+extern const struct cli_link_ops cli_link_rudp, cli_link_kcp, cli_link_tcp;
 
 #endif

@@ -20,10 +20,12 @@ static const struct command commands[] = {
     {"send", cli_send, "weir send", "send files and directories"},
     {"recv", cli_recv, "weir recv", "receive files and directories"},
     {"pipe", cli_pipe, "weir pipe", "connect standard input and output to a peer"},
-    {"tunnel", cli_tunnel, "weir tunnel", "carry TCP connections over KCP or RUDP"},
+    {"tunnel", cli_tunnel, "weir tunnel", "carry TCP connections over KCP, RUDP or weir's own TCP"},
+    {"serve", cli_serve, "weir serve", "serve a directory over HTTP/1.1, on weir's own TCP"},
     {"relay", cli_relay, "weir relay", "stand between two UDP programs as a bad network"},
     {"perf", cli_perf, "weir perf", "measure throughput, latency and cost"},
     {"sim", cli_sim, "weir sim", "run a whole exchange in virtual time, from one seed"},
+    {"flood", cli_flood, "weir flood", "try a TCP server in a namespace made for it"},
 };
 
 enum {

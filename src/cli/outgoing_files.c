@@ -167,6 +167,7 @@ static bool send_piece(struct cli_outgoing *out)
     struct weir_parcel *parcel = &out->parcels[slot];
     *parcel = (struct weir_parcel){.data = buffer - out->link->front_bytes,
                                    .length = (uint32_t)(out->link->front_bytes + header + length)};
+    cli_link_front(out->link, buffer - out->link->front_bytes, header + length);
     enum weir_status status = cli_link_send_parcel(out->link, out->conn, &delivery, parcel);
     if (status == WEIR_ERR_TOO_LARGE) {
         cli_outgoing_shorten(out);

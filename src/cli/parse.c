@@ -244,14 +244,18 @@ bool cli_read_url(const char *text, bool is_listen, struct cli_url *url)
     const char *colon = strstr(text, "://");
     size_t length = colon == NULL ? 0 : (size_t)(colon - text);
     if (length == 0 || length >= sizeof(url->scheme)) {
-        cli_fail(CLI_USAGE, "'%s' is not a URL; write rudp://host:port or kcp://host:port", text);
+        cli_fail(CLI_USAGE,
+                 "'%s' is not a URL; write rudp://host:port, kcp://host:port or tcp://host:port",
+                 text);
         return false;
     }
     memset(url, 0, sizeof(*url));
     memcpy(url->scheme, text, length);
-    if (strcmp(url->scheme, "rudp") != 0 && strcmp(url->scheme, "kcp") != 0) {
-        cli_fail(CLI_USAGE, "'%s': the transport '%s' is not known; this version has rudp and kcp",
-                 text, url->scheme);
+    if (strcmp(url->scheme, "rudp") != 0 && strcmp(url->scheme, "kcp") != 0 &&
+        strcmp(url->scheme, "tcp") != 0) {
+        cli_fail(CLI_USAGE,
+                 "'%s': the transport '%s' is not known; this version has rudp, kcp and tcp", text,
+                 url->scheme);
         return false;
     }
     return cli_read_address(colon + 3, is_listen, &url->addr);

@@ -4,7 +4,8 @@
  *
  * Role: cmd_perf.c reads options and forks a server of its own; perf_server.c counts and echoes;
  * perf_client.c opens connections and speaks with the server; perf_load.c makes the traffic of
- * bulk, message and latency; perf_idle.c that of idle; perf_report.c prints.
+ * bulk, message and latency; perf_idle.c that of idle; perf_report.c prints. perf_sim.c is idle over
+ * the simulated link, with both ends in one process.
  *
  *   client                                             server
  *     control connection: BEGIN plan  ------------->     counts from here
@@ -37,6 +38,7 @@ enum cli_perf_mode {
 struct cli_perf_options {
     const char *url; /* NULL: a server of its own on loopback */
     bool is_listening, is_once, is_json;
+    bool is_sim; /* tcp://sim */
     enum cli_perf_mode mode;
     uint64_t seconds;
     uint64_t size; /* bytes of a message */
@@ -46,6 +48,7 @@ struct cli_perf_options {
     bool is_cc_given;
     const char *scheme;
     struct cli_kcp_options kcp;
+    struct cli_net_options net;
 };
 
 const char *cli_perf_mode_text(enum cli_perf_mode mode);
@@ -107,6 +110,9 @@ void cli_perf_configure(const struct cli_perf_options *options, struct cli_link_
  * port (2 bytes, host order) is written to it once the server is ready. Returns the exit code. */
 int cli_perf_serve(const struct cli_perf_options *options, const struct weir_addr *bind,
                    int port_fd);
+
+/* Idle TCP connections, both ends in this process, over the simulated link. Returns the exit code. */
+int cli_perf_run_sim(const struct cli_perf_options *options);
 
 /* --- client ----------------------------------------------------------------------------------- */
 

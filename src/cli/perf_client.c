@@ -66,6 +66,8 @@ static const char *text_of_close(const struct cli_event *event)
         return "it speaks another version";
     case CLI_CAUSE_RESET:
         return "it was restarted";
+    case CLI_CAUSE_CUT:
+        return "it was reset";
     case CLI_CAUSE_LOCAL:
     case CLI_CAUSE_PEER:
     case CLI_CAUSE_PROTOCOL:
@@ -270,6 +272,14 @@ static bool open_flows(struct cli_perf_client *client, const struct weir_addr *s
 {
     for (uint64_t i = 0; i < client->options->connections; i++) {
         enum weir_status status = cli_perf_connect(client, &client->flows[i], server);
+        weir_nsec end = weir_loop_now(client->link.loop) + ANSWER_MAX;
+        while (status == WEIR_ERR_FULL && weir_loop_now(client->link.loop) < end) {
+            /* Those that were opened just now are still awake. */
+            if (!cli_perf_step(client, LOOP_WAIT)) {
+                return false;
+            }
+            status = cli_perf_connect(client, &client->flows[i], server);
+        }
         if (status != WEIR_OK) {
             return cli_perf_fail(client, "cannot connect", weir_status_text(status));
         }
@@ -385,7 +395,7 @@ static bool open_client(struct cli_perf_client *client, const struct weir_addr *
                  (unsigned long long)options->connections);
         return false;
     }
-    memset(client->payload, 0, front);
+    cli_link_front(&client->link, client->payload, options->size);
     memset(client->payload + front, 0x5a, options->size + 8);
     client->parcel =
         (struct weir_parcel){.data = client->payload, .length = (uint32_t)(front + options->size)};

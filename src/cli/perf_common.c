@@ -128,4 +128,5 @@ void cli_perf_configure(const struct cli_perf_options *options, struct cli_link_
     link->cc = options->cc;
     link->is_cc_given = options->is_cc_given;
     link->kcp = &options->kcp;
+    link->net = &options->net;
 }

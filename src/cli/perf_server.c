@@ -172,14 +172,14 @@ static void on_events(void *user, weir_nsec now)
 
 static bool tell_port(const struct server *server, int port_fd)
 {
-    uint16_t port = server->link->driver->local.port;
+    uint16_t port = server->link->local.port;
     return port_fd < 0 || write(port_fd, &port, sizeof(port)) == (ssize_t)sizeof(port);
 }
 
 static void announce(const struct server *server)
 {
     char text[WEIR_ADDR_TEXT_BYTES];
-    weir_addr_format(&server->link->driver->local, text);
+    weir_addr_format(&server->link->local, text);
     (void)fprintf(stderr, "listening on %s://%s\n", server->options->scheme, text);
 }
 

@@ -40,8 +40,12 @@ static const char doc[] =
     "  weir pipe -l rudp://*:4433 > copy.tar\n"
     "  tar c album | weir pipe rudp://192.0.2.7:4433\n"
     "  weir pipe --raw kcp://192.0.2.7:4000 --crypt salsa20 --key @secret < "
-    "request\n\n" CLI_KCP_MESSAGES_DOC
-    " With --raw it is a stream, to which KCP knows no end: an end that has sent something closes "
+    "request\n"
+    "  weir pipe --raw tcp://10.7.0.1:7 --driver tun:weir0,10.7.0.2/24\n\n" CLI_KCP_MESSAGES_DOC
+    " tcp:// is weir's own TCP, over --driver; with --raw the peer may be any TCP program, and "
+    "both "
+    "ends of a connection end by themselves. With kcp:// and --raw it is a stream, to which KCP "
+    "knows no end: an end that has sent something closes "
     "once its input has ended, all is acknowledged and the peer has been silent for half a second; "
     "any other end takes silence of --timeout for the peer's end.";
 
@@ -51,11 +55,15 @@ static const struct argp_option option_list[] = {
     {"cc", 'c', "NAME", 0,
      "Congestion control: cubic (default of rudp), bbr, newreno, none; kcp: its own", 0},
     {"raw", KEY_RAW, NULL, 0,
-     "kcp: the bare bytes of a stream, to or from any KCP program (kcp-go)", 0},
+     "kcp: the bare bytes of a stream, to or from any KCP program (kcp-go); tcp: to or from any "
+     "TCP "
+     "program",
+     0},
     {"trace", 'T', "FILE", 0, "Write all packets to FILE (pcapng, for Wireshark)", 0},
     {0}};
 
-static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {
+    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -80,7 +88,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->trace = argument;
         return 0;
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &options->kcp;
+        state->child_inputs[0] = &options->net;
+        state->child_inputs[1] = &options->kcp;
         return 0;
     case KEY_RAW:
         options->is_raw = true;
@@ -133,13 +142,20 @@ static void on_hello(struct cli_pipe *pipe, struct weir_span data)
     pipe->is_peer_known = true;
 }
 
+/* Of no bytes: the peer's direction has ended. */
+static void on_raw_bytes(struct cli_pipe *pipe, struct weir_span data)
+{
+    pipe->is_out_done = pipe->is_stream && data.length == 0;
+    pipe->is_heard = true;
+    pipe->heard_at = weir_loop_now(pipe->link.loop);
+    cli_pipe_put(pipe, data);
+    cli_pipe_set_pause(pipe);
+}
+
 static void on_message(struct cli_pipe *pipe, struct weir_span data, uint8_t channel)
 {
     if (pipe->options.is_raw) {
-        pipe->is_heard = true;
-        pipe->heard_at = weir_loop_now(pipe->link.loop);
-        cli_pipe_put(pipe, data);
-        cli_pipe_set_pause(pipe);
+        on_raw_bytes(pipe, data);
     } else if (channel == CLI_PIPE_SIDE_CHANNEL) {
         pipe->is_written_there = true;
     } else if (!pipe->is_peer_known) {
@@ -188,7 +204,7 @@ static void on_raw_closed(struct cli_pipe *pipe, const struct cli_event *event)
 {
     char text[CLI_CLOSED_TEXT_BYTES];
     bool is_silence = event->closed.cause == CLI_CAUSE_TIMEOUT && pipe->is_heard &&
-                      pipe->is_all_acked && pipe->inbox_used == 0;
+                      pipe->is_all_acked && pipe->inbox_used == 0 && !pipe->is_stream;
     if (event->closed.cause != CLI_CAUSE_LOCAL && !is_silence) {
         cli_fail(CLI_FAILED, "%s%s", cli_text_closed(event, text), hint_of(pipe, event));
         pipe->result = CLI_FAILED;
@@ -277,9 +293,15 @@ static void wait_and_pump(struct cli_pipe *pipe)
 static void finish_raw(struct cli_pipe *pipe)
 {
     struct cli_conn_stats stats;
+    if (pipe->is_stream && pipe->is_out_done && !pipe->is_stdout_shut) {
+        cli_pipe_shut_output(pipe);
+    }
     if (pipe->conn == NULL) {
         pipe->is_over |= pipe->is_closing;
         return;
+    }
+    if (pipe->is_stream) {
+        return; /* CLOSED follows once both ends have closed */
     }
     cli_link_conn_stats(&pipe->link, pipe->conn, &stats);
     weir_nsec now = weir_loop_now(pipe->link.loop);
@@ -364,6 +386,7 @@ static bool open_link(struct cli_pipe *pipe, const struct cli_url *url)
     link.cc = options->cc;
     link.is_cc_given = options->is_cc_given;
     link.kcp = &options->kcp;
+    link.net = &options->net;
     cli_link_set_timeout(&link, options->timeout);
     pipe->is_stdout_plain = fstat(STDOUT_FILENO, &stat) == 0 && S_ISREG(stat.st_mode);
     pipe->outbox = malloc(CLI_PIPE_OUTBOX_BYTES);
@@ -383,14 +406,15 @@ static bool open_link(struct cli_pipe *pipe, const struct cli_url *url)
 static void say_address(const struct cli_pipe *pipe)
 {
     char addr[WEIR_ADDR_TEXT_BYTES];
-    weir_addr_format(&pipe->link.driver->local, addr);
+    weir_addr_format(&pipe->link.local, addr);
     (void)fprintf(stderr, "listening on %s://%s\n", pipe->link.ops->scheme, addr);
 }
 
 static bool is_raw_possible(const struct cli_pipe *pipe, const struct cli_url *url)
 {
-    if (pipe->options.is_raw && strcmp(url->scheme, "kcp") != 0) {
-        cli_fail(CLI_USAGE, "--raw is for kcp:// alone, the URL is of %s://", url->scheme);
+    if (pipe->options.is_raw && strcmp(url->scheme, "rudp") == 0) {
+        cli_fail(CLI_USAGE, "--raw is for kcp:// and tcp:// alone, the URL is of %s://",
+                 url->scheme);
         return false;
     }
     return true;
@@ -404,17 +428,20 @@ int cli_pipe(int argc, char **argv)
     pipe.options.timeout = 10 * WEIR_SEC;
     if (!cli_read_options(&argp, argc, argv, &pipe.options) ||
         !cli_read_url(pipe.options.url, pipe.options.is_listening, &url) ||
-        !cli_link_check_options(url.scheme, &pipe.options.kcp) || !is_raw_possible(&pipe, &url)) {
+        !cli_link_check_options(url.scheme, &pipe.options.kcp, &pipe.options.net) ||
+        !is_raw_possible(&pipe, &url)) {
         return CLI_USAGE;
     }
     cli_catch_signals();
+    pipe.is_stream = pipe.options.is_raw && strcmp(url.scheme, "tcp") == 0;
     int result = CLI_FAILED;
     if (open_link(&pipe, &url)) {
         if (pipe.options.is_listening) {
             say_address(&pipe);
             result = run(&pipe);
         } else if (cli_link_connect(&pipe.link, &url.addr, NULL, &pipe.conn) == WEIR_OK) {
-            pipe.is_opened = pipe.options.is_raw; /* nothing is heard before something is sent */
+            /* KCP: nothing is heard before something is sent. */
+            pipe.is_opened = pipe.options.is_raw && !pipe.is_stream;
             result = run(&pipe);
         } else {
             result = cli_fail(CLI_FAILED, "the connection cannot be started");

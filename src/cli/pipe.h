@@ -28,6 +28,7 @@ struct cli_pipe_options {
     weir_nsec timeout;
     enum weir_cc_kind cc;
     struct cli_kcp_options kcp;
+    struct cli_net_options net;
     bool is_listening, is_raw, is_cc_given;
 };
 
@@ -35,6 +36,7 @@ struct cli_pipe {
     struct cli_pipe_options options;
     struct cli_link link;
     struct cli_conn *conn; /* NULL before REQUEST and after CLOSED */
+    bool is_stream;        /* raw with ends of its own: tcp */
     bool is_opened, is_peer_known;
     bool is_in_ended;      /* stdin has ended */
     bool is_in_done;       /* its end is queued */

@@ -61,6 +61,9 @@ void cli_pipe_tell_written(struct cli_pipe *pipe)
 
 void cli_pipe_ship_end(struct cli_pipe *pipe)
 {
+    if (pipe->is_stream) {
+        cli_link_end(&pipe->link, pipe->conn, 0, "");
+    }
     enum weir_status status =
         pipe->options.is_raw ? WEIR_OK : cli_link_send(&pipe->link, pipe->conn, &delivery, "", 0);
     pipe->is_in_done = status == WEIR_OK;

@@ -40,6 +40,24 @@ static uint64_t rate_of(const struct cli_progress *progress, uint64_t done_bytes
     return (uint64_t)((double)(done_bytes - progress->base_bytes) * 8.0 / seconds);
 }
 
+static char *text_amount(const struct cli_progress *progress, uint64_t amount, char text[32])
+{
+    if (progress->unit == NULL) {
+        return cli_text_bytes(amount, text);
+    }
+    (void)snprintf(text, 32, "%llu", (unsigned long long)amount);
+    return text;
+}
+
+static char *text_rate(const struct cli_progress *progress, uint64_t bits, char text[32])
+{
+    if (progress->unit == NULL) {
+        return cli_text_rate(bits, text);
+    }
+    (void)snprintf(text, 32, "%u/s", (uint32_t)(bits / 8));
+    return text;
+}
+
 static void draw_bar(const struct cli_progress *progress, uint64_t done_bytes,
                      char bar[BAR_CELLS + 3])
 {
@@ -62,8 +80,8 @@ static void draw(const struct cli_progress *progress, uint64_t done_bytes, weir_
     char left[32];
     char bar[BAR_CELLS + 3];
     uint64_t bits = rate_of(progress, done_bytes, now);
-    cli_text_bytes(done_bytes, done);
-    cli_text_rate(bits, rate);
+    text_amount(progress, done_bytes, done);
+    text_rate(progress, bits, rate);
     const char *begin = progress->is_terminal ? "\r\033[K" : "";
     const char *end = progress->is_terminal ? "" : "\n";
     if (progress->total_bytes == 0) {
@@ -82,7 +100,7 @@ static void draw(const struct cli_progress *progress, uint64_t done_bytes, weir_
     (void)fprintf(stderr, "%s%s %3u%% %s %s of %s  %s  %s left%s", begin, progress->label,
                   (unsigned)((double)done_bytes * 100.0 / (double)progress->total_bytes),
                   progress->is_terminal ? bar : "", done,
-                  cli_text_bytes(progress->total_bytes, total), rate, left, end);
+                  text_amount(progress, progress->total_bytes, total), rate, left, end);
     (void)fflush(stderr);
 }
 
@@ -106,9 +124,9 @@ void cli_progress_finish(struct cli_progress *progress, uint64_t done_bytes, wei
     }
     weir_nsec elapsed = now > progress->started ? now - progress->started : 0;
     bool is_rated = elapsed >= rated_after && done_bytes > progress->base_bytes;
-    cli_text_rate(rate_of(progress, done_bytes, now), rate);
+    text_rate(progress, rate_of(progress, done_bytes, now), rate);
     (void)fprintf(stderr, "%s%s %s in %s%s%s\n", progress->is_terminal ? "\r\033[K" : "",
-                  progress->label, cli_text_bytes(done_bytes, done),
+                  progress->label, text_amount(progress, done_bytes, done),
                   cli_text_duration(elapsed, took), is_rated ? ", " : "", is_rated ? rate : "");
     (void)fflush(stderr);
 }

@@ -29,6 +29,7 @@ struct options {
     weir_nsec timeout;
     enum weir_cc_kind cc;
     struct cli_kcp_options kcp;
+    struct cli_net_options net;
     bool is_once, is_quiet, is_cc_given;
 };
 
@@ -52,7 +53,8 @@ static const char doc[] =
     "Examples:\n"
     "  weir recv rudp://*:4433 -o inbox\n"
     "  weir recv rudp://[::1]:4433 --once --quiet\n"
-    "  weir recv kcp://*:4000 --preset turbo --key @secret\n\n" CLI_KCP_MESSAGES_DOC;
+    "  weir recv kcp://*:4000 --preset turbo --key @secret\n"
+    "  weir recv tcp://*:4433 --driver tun:weir0,10.7.0.2/24 -o inbox\n\n" CLI_KCP_MESSAGES_DOC;
 
 static const struct argp_option option_list[] = {
     {"output", 'o', "DIR", 0, "Directory to write to, made when missing (default: .)", 0},
@@ -64,7 +66,8 @@ static const struct argp_option option_list[] = {
     {"quiet", 'q', NULL, 0, "No progress, only what went wrong", 0},
     {0}};
 
-static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {
+    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -95,7 +98,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->is_quiet = true;
         return 0;
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &options->kcp;
+        state->child_inputs[0] = &options->net;
+        state->child_inputs[1] = &options->kcp;
         return 0;
     case ARGP_KEY_ARG:
         if (options->url != NULL) {
@@ -263,6 +267,7 @@ static bool open_link(struct receiver *receiver, const struct cli_url *url)
     link.cc = options->cc;
     link.is_cc_given = options->is_cc_given;
     link.kcp = &options->kcp;
+    link.net = &options->net;
     cli_link_set_timeout(&link, options->timeout);
     return cli_link_open(&receiver->link, &link, on_events, receiver);
 }
@@ -270,7 +275,7 @@ static bool open_link(struct receiver *receiver, const struct cli_url *url)
 static void say_address(const struct receiver *receiver)
 {
     char addr[WEIR_ADDR_TEXT_BYTES];
-    weir_addr_format(&receiver->link.driver->local, addr);
+    weir_addr_format(&receiver->link.local, addr);
     if (!receiver->options.is_quiet) {
         (void)fprintf(stderr, "listening on %s://%s, writing to %s\n", receiver->link.ops->scheme,
                       addr, receiver->options.directory);
@@ -286,7 +291,7 @@ int cli_recv(int argc, char **argv)
     receiver.options = (struct options){.directory = ".", .timeout = 10 * WEIR_SEC};
     if (!cli_read_options(&argp, argc, argv, &receiver.options) ||
         !cli_read_url(receiver.options.url, true, &url) ||
-        !cli_link_check_options(url.scheme, &receiver.options.kcp)) {
+        !cli_link_check_options(url.scheme, &receiver.options.kcp, &receiver.options.net)) {
         return CLI_USAGE;
     }
     int fd = open_directory(receiver.options.directory);

@@ -23,6 +23,7 @@ struct options {
     weir_nsec timeout;
     enum weir_cc_kind cc;
     struct cli_kcp_options kcp;
+    struct cli_net_options net;
     bool is_fresh, is_quiet, is_cc_given;
 };
 
@@ -43,7 +44,8 @@ enum {
 static const char doc[] =
     "Send files and directories to weir recv."
     "\vURL is where weir recv listens: rudp://HOST:PORT, or kcp://HOST:PORT with the same --crypt "
-    "and --key there. Directories are sent with all that is in "
+    "and --key there. tcp:// is weir's own TCP, over --driver. Directories are sent with all that "
+    "is in "
     "them; modes and times are kept; symbolic links in them, sockets and devices are left out with "
     "a warning. Exit 0 means that the receiver has verified the SHA-256 of every file and has it "
     "in place.\n\n"
@@ -54,7 +56,9 @@ static const char doc[] =
     "  weir send album/ notes.txt rudp://[2001:db8::7]:4433 --cc bbr\n"
     "  weir send disk.img rudp://host:4433 --timeout 30s --json result.json\n"
     "  weir send disk.img kcp://host:4000 --preset turbo --fec 10,3 --key "
-    "@secret\n\n" CLI_KCP_MESSAGES_DOC;
+    "@secret\n"
+    "  weir send disk.img tcp://10.7.0.2:4433 --driver "
+    "tun:weir1,10.8.0.2/24\n\n" CLI_KCP_MESSAGES_DOC;
 
 static const struct argp_option option_list[] = {
     {"timeout", 't', "T", 0, "Give a silent receiver up after T, e.g. 10s (default)", 0},
@@ -67,7 +71,8 @@ static const struct argp_option option_list[] = {
     {"quiet", 'q', NULL, 0, "No progress, only what went wrong", 0},
     {0}};
 
-static const struct argp_child children[] = {{&cli_kcp_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {
+    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {0}};
 
 static error_t end_arguments(struct options *options)
 {
@@ -112,7 +117,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->is_quiet = true;
         return 0;
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &options->kcp;
+        state->child_inputs[0] = &options->net;
+        state->child_inputs[1] = &options->kcp;
         return 0;
     case ARGP_KEY_ARG:
         options->files[options->files_count++] = argument;
@@ -183,6 +189,7 @@ static bool open_link(struct sender *sender, const struct cli_url *url)
     link.cc = options->cc;
     link.is_cc_given = options->is_cc_given;
     link.kcp = &options->kcp;
+    link.net = &options->net;
     cli_link_set_timeout(&link, options->timeout);
     return cli_link_open(&sender->link, &link, on_events, sender);
 }
@@ -295,7 +302,7 @@ int cli_send(int argc, char **argv)
     }
     if (cli_read_options(&argp, argc, argv, &sender.options) &&
         cli_read_url(sender.options.url, false, &url) &&
-        cli_link_check_options(url.scheme, &sender.options.kcp)) {
+        cli_link_check_options(url.scheme, &sender.options.kcp, &sender.options.net)) {
         cli_catch_signals();
         result = send_files(&sender, &url);
     }

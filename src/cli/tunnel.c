@@ -484,7 +484,7 @@ static bool open_server(struct cli_tunnel *tunnel)
     if (carrier == NULL) {
         return false;
     }
-    say_address(tunnel, tunnel->options->transport->scheme, &carrier->carrier->driver->local);
+    say_address(tunnel, tunnel->options->transport->scheme, &carrier->carrier->local);
     return true;
 }
 

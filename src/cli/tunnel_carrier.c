@@ -5,7 +5,6 @@
 #include "cli/tunnel_carrier.h"
 
 #include "cli/cli.h"
-#include "cli/udp.h"
 
 enum {
     /* What waits for order or for a pause while datagrams keep coming. */
@@ -36,7 +35,16 @@ bool cli_carrier_init(struct cli_carrier *carrier, const struct cli_carrier_ops 
     carrier->ops = ops;
     carrier->handlers = config->handlers;
     carrier->user = config->user;
-    carrier->driver = cli_udp_open(&config->bind, config->trace_path, config->is_quiet);
+    carrier->local = config->bind;
+    if (!ops->is_ip) {
+        carrier->driver =
+            cli_net_open_udp(config->net, &carrier->local, config->trace_path, config->is_quiet);
+    } else if (cli_net_check_local(config->net, &config->bind)) {
+        carrier->driver = cli_net_open(config->net, 0, config->trace_path);
+    }
+    if (carrier->driver != NULL && config->net->kind == CLI_NET_UDP) {
+        carrier->local = carrier->driver->local;
+    }
     if (carrier->driver == NULL) {
         return false;
     }
@@ -74,6 +82,6 @@ void cli_carrier_fini(struct cli_carrier *carrier)
         weir_mem_unmap(carrier->slide_mem, carrier->slide_mem_bytes);
     }
     if (carrier->driver != NULL) {
-        cli_udp_close(carrier->driver);
+        cli_net_close(carrier->driver);
     }
 }

@@ -2,8 +2,8 @@
 /*
  * tunnel_carrier.h - what weir tunnel needs of a transport: ordered bytes both ways, and a bound.
  *
- * Role: the one table behind which KCP and RUDP look alike. A carrier is a UDP socket with its loop
- * and endpoint; a connection of it carries one smux session.
+ * Role: the one table behind which KCP, RUDP and weir's own TCP look alike. A carrier is a driver
+ * with its loop and endpoint; a connection of it carries one smux session.
  * Owned by: one thread. Handlers are called from inside weir_loop_run_once only.
  */
 #ifndef WEIR_CLI_TUNNEL_CARRIER_H
@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/net.h"
 #include "weir/weir.h"
 
 enum {
@@ -46,12 +47,15 @@ struct cli_carrier_config {
     const char *trace_path;     /* pcapng, or NULL */
     struct weir_kcp_config kcp; /* slide is filled in; only that of the carrier's kind is used */
     struct weir_rudp_config rudp;
+    struct weir_tcp_config tcp;
+    const struct cli_net_options *net; /* not NULL */
     const struct cli_carrier_handlers *handlers;
     void *user;
 };
 
 struct cli_carrier_ops {
     const char *scheme;
+    bool is_ip; /* on our own IP, not on UDP */
     /* NULL with the line printed. */
     struct cli_carrier *(*open)(const struct cli_carrier_config *config);
     /* Connections that are left end without a word; handlers are not called. */
@@ -77,13 +81,14 @@ struct cli_carrier {
     const struct cli_carrier_handlers *handlers;
     void *user;
     struct weir_driver *driver;
+    struct weir_addr local; /* what it is bound to */
     struct weir_slide *slide;
     struct weir_loop *loop;
     void *slide_mem, *engine_mem;
     size_t slide_mem_bytes, engine_mem_bytes;
 };
 
-extern const struct cli_carrier_ops cli_carrier_kcp, cli_carrier_rudp;
+extern const struct cli_carrier_ops cli_carrier_kcp, cli_carrier_rudp, cli_carrier_tcp;
 
 /* For the transports: opens socket, slide and loop of a zeroed carrier, or prints the line and
  * returns false; fini gives back what is there, engine_mem too. */

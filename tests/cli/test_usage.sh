@@ -44,14 +44,14 @@ refuses 'no command'
 refuses "unknown command 'frobnicate'" frobnicate
 refuses "unknown command '--frobnicate'" --frobnicate
 refuses "unknown command 'frobnicate'" help frobnicate
-for command in send recv pipe tunnel relay perf sim; do
+for command in send recv pipe tunnel serve relay perf sim flood; do
     answers "Usage: weir $command" "$command" --help
     answers "weir $command " "$command" --help # an example
     answers "Usage: weir $command" help "$command"
     answers '^weir [0-9]' "$command" --version
     refuses "^weir $command: .*frobnicate" "$command" --frobnicate
 done
-for command in send recv pipe tunnel relay sim; do
+for command in send recv pipe tunnel serve relay sim flood; do
     refuses "^weir $command: " "$command"
 done
 for command in recv pipe; do
@@ -69,5 +69,19 @@ for command in recv pipe; do
 done
 refuses '\* is for listening only' pipe 'rudp://*:1'
 refuses 'cannot find the host' pipe rudp://no-such-host.invalid:1
+serve='serve . tcp://10.7.0.2:80 --driver tun:weir0,10.7.0.2/24'
+refuses 'the directory is missing' serve
+refuses 'the URL' serve .
+# shellcheck disable=SC2086 # words
+refuses 'too much' $serve more
+refuses 'over tcp://' serve . rudp://10.7.0.2:80 --driver tun:weir0,10.7.0.2/24
+refuses 'a server has a port' serve . tcp://10.7.0.2:0 --driver tun:weir0,10.7.0.2/24
+refuses 'needs a driver' serve . tcp://127.0.0.1:80
+refuses 'not an address of' serve . tcp://10.7.0.3:80 --driver tun:weir0,10.7.0.2/24
+for option in upload-max=0 connections=0 connections=x requests=65537 memory=1KB head-size=100 \
+    head-timeout=0 stall-timeout=x idle-timeout=1ms; do
+    # shellcheck disable=SC2086
+    refuses "${option%%=*}: '${option#*=}' is not a value" $serve "--$option"
+done
 [ "$failures" -eq 0 ] || exit 1
 echo "test_usage: all passed"
