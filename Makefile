@@ -11,8 +11,8 @@ CONFIGURE = cmake -G Ninja -S . --log-level=NOTICE
 # insert makes gcc see conversions that nobody wrote: warnings are errors in the plain builds only.
 SANITIZED = -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS='-O1 -g' -DWEIR_BUILD_BENCH=OFF \
 	-DWEIR_BUILD_EXAMPLES=OFF -DWEIR_WERROR=OFF
-# Threads exist only around the ring.
-TSAN_TESTS = ring
+# Threads exist only around the ring and in the crew.
+TSAN_TESTS = ring|crew
 
 .PHONY: build
 build: ## compile everything into build/
@@ -32,7 +32,7 @@ asan: ## compile the tests with ASan and UBSan into build-asan/
 	cmake --build build-asan -j $(JOBS)
 tsan: ## compile the tests of threads with TSan into build-tsan/
 	$(CONFIGURE) -B build-tsan $(SANITIZED) -DWEIR_SANITIZE=thread -DWEIR_BUILD_CLI=OFF \
-		-DWEIR_TEST_PREFIX=tsan. -DWEIR_TEST_FILTER=$(TSAN_TESTS)
+		-DWEIR_TEST_PREFIX=tsan. -DWEIR_TEST_FILTER='$(TSAN_TESTS)'
 	cmake --build build-tsan -j $(JOBS)
 
 .PHONY: test
@@ -69,6 +69,26 @@ sim-tcp: ## TCP over 200 seeds of bad paths
 	cmake --build build -j $(JOBS) --target weir
 	tests/cli/sim_tcp.sh build/weir 200
 
+.PHONY: model
+model: ## docs/model/crew.pml in more sizes than make test has time for
+	tools/model.sh
+	tools/model.sh -DRING=2
+	tools/model.sh -DRESIZES=3
+	tools/model.sh -DPACKETS=2
+	tools/model.sh -DPACKETS=2 -DRING=2
+
+.PHONY: packetdrill-adapter
+packetdrill-adapter: ## build/libweir-packetdrill.so, for packetdrill's --so_filename
+	$(CONFIGURE) -B build
+	cmake --build build -j $(JOBS) --target weir-packetdrill
+
+.PHONY: flood
+flood: ## 10,000,000 SYNs, a million connections, 1 GB files, in a namespace of its own (root)
+	$(CONFIGURE) -B build
+	cmake --build build -j $(JOBS) --target weir tcp_flood tcp_probe
+	build/tests/tcp_flood 10000000 1
+	tests/net/tcp.sh build/weir build/tests/tcp_probe full
+
 .PHONY: fuzz
 fuzz: ## every fuzz target, TIME=s seconds in all
 	CC=clang $(CONFIGURE) -B build-fuzz $(SANITIZED) -DWEIR_SANITIZE=address,undefined \
@@ -101,4 +121,4 @@ clean: ## remove every build tree
 
 .PHONY: help
 help:
-	@sed -n 's/^\([a-z -]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z -]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-19s %s\n", $$1, $$2}'

@@ -50,6 +50,7 @@ run_cppcheck() {
 }
 
 check clang-format clang-format --dry-run -Werror "${c_files[@]}"
+check rfc-musts tools/rfc-musts.sh
 check shellcheck shellcheck --severity=warning run .ci/run "${scripts[@]}"
 check clang-build clang_build
 check tidy.sh tools/tidy.sh "$build"
