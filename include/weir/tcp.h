@@ -55,7 +55,7 @@ struct weir_tcp_tuning {
     weir_nsec ack_delay; /* longest wait for data to carry an ACK, default 40 ms; less than 500 */
     weir_nsec user_timeout; /* closed when data was unacknowledged so long, default 300 s; 0: never.
                                At least 100 s to be conforming (RFC 1122 4.2.3.5) */
-    weir_nsec persist_timeout; /* closed when the peer, though it answers, had its window shut so
+    weir_nsec persist_timeout;    /* closed when the peer, though it answers, had its window shut so
                                   long while something waited; default 0: never (RFC 6429) */
     weir_nsec connect_timeout;    /* default 180 s, of a passive open a third */
     weir_nsec fin_timeout;        /* of silence in FIN-WAIT-2, default 60 s */
@@ -88,8 +88,9 @@ struct weir_tcp_config {
     uint32_t half_open_max;    /* passive opens that are remembered; further ones get SYN cookies.
                                   Default 0: a quarter of awake_max. */
     bool is_cookie_only;       /* nothing is remembered of any: half_open_max is 0 */
-    uint32_t segments_max;     /* pieces in flight, all connections, default 65,536 */
-    uint32_t held_max;         /* segments held for order or pause, default 65,536 */
+    uint32_t segments_max;     /* pieces in flight, all connections, default 65,536; one has no more
+                                  than are left, so half at most */
+    uint32_t held_max;         /* segments held for order or pause, the same, default 65,536 */
     uint32_t reordering_max;   /* connections that hold out-of-order data at once, default 256; of
                                   them one in 16 with over 128 holes (at most 2,048) */
     size_t send_bytes;         /* memory for outgoing data and its book-keeping, default 64 MiB */

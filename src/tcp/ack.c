@@ -113,8 +113,9 @@ static struct segment *find_segment(struct awake *awake, uint32_t seq)
     return steps < STEPS_MAX ? segment : NULL;
 }
 
-/* Takes what the block covers of a piece, in whole segments as they were sent: a peer that says less
- * cuts nothing, and says it again when it has all. The piece to go on behind; NULL: no record. */
+/* Takes what the block covers of a piece, in whole segments as they were sent: a peer that says
+ * less cuts nothing, and says it again when it has all. The piece to go on behind; NULL: no
+ * record. */
 static struct segment *take_part(struct awake *awake, struct ack_work *work,
                                  struct segment *segment, const struct weir_tcp_sack *block)
 {

@@ -103,7 +103,7 @@ enum weir_status weir_tcp_close(struct weir_tcp *ep, struct weir_tcp_conn *conn)
         return WEIR_AGAIN;
     }
     if (awake->sequence.first == NULL && weir_tcp_unsent(awake) == 0) {
-        awake->oldest_at = ep->now; /* FIN may have to wait for room */
+        awake->open_at = WEIR_NEVER; /* FIN may have to wait for room */
     }
     awake->is_closing = true;
     awake->is_writable_wanted = false;

@@ -16,8 +16,8 @@ uint32_t weir_tcp_full_segment(const struct awake *awake)
 
 /* --- records ---------------------------------------------------------------------------------- */
 
-/* All connections share the pool: who has many records takes no more of the last ones, so that there
- * are some for everybody else, whatever a peer does. */
+/* All connections share the pool: who has many records takes no more of the last ones, so that
+ * there are some for everybody else, whatever a peer does. */
 static struct segment *take(struct awake *awake, uint32_t records)
 {
     struct weir_tcp *ep = awake->ep;

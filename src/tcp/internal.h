@@ -330,7 +330,8 @@ struct awake {
     uint32_t frto_point;
     uint32_t resent_ts;  /* timestamp of the first segment sent after the timeout */
     weir_nsec oldest_at; /* since when the first unacknowledged byte waits */
-    weir_nsec open_at;   /* when the peer's window was open last, or something began to wait */
+    weir_nsec open_at;   /* when the peer's window was open last, or something began to wait;
+                            WEIR_NEVER: it begins with the next output */
     struct weir_cc cc;
     struct weir_pacer pacer;
 

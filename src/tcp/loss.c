@@ -589,11 +589,12 @@ static bool is_overdue(struct awake *awake)
     weir_nsec now = awake->ep->now;
     weir_nsec limit = weir_tcp_user_timeout(awake);
     weir_nsec persist = awake->ep->config.tuning.persist_timeout;
-    if (awake->is_short && awake->sequence.first == NULL) {
+    if (awake->open_at == WEIR_NEVER || (awake->is_short && awake->sequence.first == NULL)) {
         awake->oldest_at = now; /* it is not the peer that it waits for */
     }
     /* RFC 6429 4: who keeps its window shut for ever may be let go of. */
-    bool is_shut = persist != 0 && awake->snd_wnd == 0 && now - awake->open_at >= persist;
+    bool is_shut = persist != 0 && awake->snd_wnd == 0 && awake->open_at + persist <= now &&
+                   awake->open_at != WEIR_NEVER;
     return is_shut || (limit != 0 && now - awake->oldest_at >= limit);
 }
 

@@ -662,6 +662,9 @@ static void put_data(struct writer *w)
 {
     struct awake *awake = w->awake;
     awake->pace_at = WEIR_NEVER;
+    if (awake->open_at == WEIR_NEVER) {
+        awake->oldest_at = awake->open_at = awake->ep->now;
+    }
     weir_tcp_leave_short(awake);
     if (awake->lost > 0 && awake->frto != FRTO_PROBED) {
         put_lost(w);

@@ -145,7 +145,8 @@ static void on_queued(struct awake *awake, size_t length)
         awake->message_next = awake->message_last;
     }
     if (awake->sequence.first == NULL && weir_tcp_unsent(awake) == 0) {
-        awake->oldest_at = awake->open_at = awake->ep->now;
+        awake->open_at =
+            WEIR_NEVER; /* from the next output on: only then it is known what time it is */
     }
     awake->queue_end += (uint32_t)length;
     weir_tcp_ready(awake);

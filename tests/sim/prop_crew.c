@@ -4,10 +4,10 @@
  *
  *   prop_crew FIRST_SEED COUNT
  *
- * The queues, the endpoints and the clock are ours. Each connection's packets are numbered and come by one
- * queue; each shard's endpoint checks that it gets those of its connections, in order, each once, and holds
- * on to the bytes of some. Workers are run in any order, some of them rarely, with rings so short that they
- * are full most of the time.
+ * The queues, the endpoints and the clock are ours. Each connection's packets are numbered and come
+ * by one queue; each shard's endpoint checks that it gets those of its connections, in order, each
+ * once, and holds on to the bytes of some. Workers are run in any order, some of them rarely, with
+ * rings so short that they are full most of the time.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -184,6 +184,13 @@ static void endpoint_input(void *endpoint, weir_nsec now, struct weir_packet *pa
     shard->count = count;
 }
 
+static void check_bytes(const struct weir_packet *packet, uint8_t fill)
+{
+    for (uint32_t at = 12; at < packet->length; at++) {
+        CHECK(packet->data[at] == fill);
+    }
+}
+
 static void on_events(void *user, weir_nsec now)
 {
     struct shard *shard = (struct shard *)user;
@@ -197,9 +204,7 @@ static void on_events(void *user, weir_nsec now)
         CHECK(conn < CONNS && route(NULL, packet) == shard->index);
         CHECK(number == world.next_expected[conn]);
         uint8_t fill = fill_of(conn, number);
-        for (uint32_t at = 12; at < packet->length; at++) {
-            CHECK(packet->data[at] == fill);
-        }
+        check_bytes(packet, fill);
         world.next_expected[conn]++;
         world.delivered++;
         keep_some(shard, packet, fill);

@@ -202,7 +202,9 @@ static void forge(unsigned side)
         segment.seq = numbers.rcv_nxt; /* RFC 5961 4.2: whatever its number */
     }
     uint32_t length = weir_tcp_encode(bytes, &segment);
-    memcpy(bytes + length, segment.data.data, segment.data.length);
+    if (segment.data.length > 0) {
+        memcpy(bytes + length, segment.data.data, segment.data.length);
+    }
     length += (uint32_t)segment.data.length;
     path = ends;
     packet =

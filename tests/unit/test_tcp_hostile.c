@@ -231,8 +231,8 @@ static void one_connection_leaves_records_to_others(void **state)
     finish();
 }
 
-/* Who waits for a record is told at once, is not taken for one whose peer is silent, and asks for no
- * window. */
+/* Who waits for a record is told at once, is not taken for one whose peer is silent, and asks for
+ * no window. */
 static void want_of_records_is_told(void **state)
 {
     (void)state;
@@ -337,7 +337,8 @@ static void odd_peers_do_not_shrink_the_others(void **state)
 static void ece_counts_after_two_gigabytes(void **state)
 {
     (void)state;
-    struct weir_tcp_conn_stats before, after;
+    struct weir_tcp_conn_stats before;
+    struct weir_tcp_conn_stats after;
     start();
     world.is_joined = true;
     world.config.is_ecn = true;
