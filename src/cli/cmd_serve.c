@@ -63,6 +63,7 @@ struct server {
     struct cli_serve *serve;
     int listeners[FAMILIES];
     uint32_t listener_count;
+    bool is_log_bad;
 };
 
 static const char doc[] =
@@ -399,6 +400,18 @@ static enum weir_status run_once(struct server *server)
     return status;
 }
 
+/* Says so once when lines are lost; what is served goes on. */
+static void flush_log(struct server *server)
+{
+    FILE *log = server->options.serve.log;
+    const bool is_bad = log != NULL && (fflush(log) != 0 || ferror(log) != 0);
+    if (is_bad && !server->is_log_bad) {
+        (void)cli_fail(CLI_FAILED, "cannot write the log '%s': %s; lines of it are lost",
+                       server->options.log, cli_text_errno(errno));
+    }
+    server->is_log_bad |= is_bad;
+}
+
 static enum weir_status run(struct server *server)
 {
     weir_nsec logged = 0;
@@ -407,7 +420,7 @@ static enum weir_status run(struct server *server)
         status = run_once(server);
         weir_nsec now = weir_loop_now(server->loop);
         if (server->options.serve.log != NULL && now - logged >= wait_max) {
-            (void)fflush(server->options.serve.log);
+            flush_log(server);
             logged = now;
         }
     }
@@ -420,6 +433,7 @@ static enum weir_status run(struct server *server)
            weir_loop_now(server->loop) < end) {
         status = run_once(server);
     }
+    flush_log(server);
     return status;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http.c - requests: heads, bodies and paths.
+ * http.c - requests: heads and paths.
  */
 #include "cli/http.h"
 
+#include <http_parser.h>
 #include <string.h>
 #include <strings.h>
 
@@ -136,6 +137,18 @@ static bool has_fold(struct weir_span head)
     return false;
 }
 
+/* RFC 9112 2.2: a CR without its LF MUST be taken for invalid. http_parser takes one at the start
+ * of a line for the head's end, and whatever follows for a body or another request. */
+static bool has_bare_cr(struct weir_span head)
+{
+    const uint8_t *end = head.data + head.length;
+    const uint8_t *at = memchr(head.data, '\r', head.length);
+    while (at != NULL && at + 1 < end && at[1] == '\n') {
+        at = memchr(at + 1, '\r', (size_t)(end - at) - 1);
+    }
+    return at != NULL;
+}
+
 static bool is_equal(struct weir_span text, const char *word)
 {
     return text.length == strlen(word) &&
@@ -236,65 +249,35 @@ static int check(const http_parser *parser, struct cli_http_request *request)
     return 0;
 }
 
-int cli_http_read_head(http_parser *parser, struct weir_span head, struct cli_http_request *request)
+int cli_http_read_head(struct weir_span head, struct cli_http_request *request)
 {
     static const http_parser_settings settings = {.on_url = on_url,
                                                   .on_header_field = on_field,
                                                   .on_header_value = on_value,
                                                   .on_message_complete = on_complete};
     struct reading reading = {.request = request};
+    http_parser parser;
     *request = (struct cli_http_request){.line = first_line(head), .minor = 1};
-    http_parser_init(parser, HTTP_REQUEST);
-    parser->data = &reading;
-    (void)http_parser_execute(parser, &settings, (const char *)head.data, head.length);
-    parser->data = NULL;
-    if (HTTP_PARSER_ERRNO(parser) != HPE_OK) {
-        return status_of(HTTP_PARSER_ERRNO(parser), request->line);
+    if (has_bare_cr(head)) {
+        return 400;
     }
-    request->method = method_of(parser);
-    request->minor = parser->http_minor == 0 ? 0 : 1;
-    request->is_kept = http_should_keep_alive(parser) != 0;
+    http_parser_init(&parser, HTTP_REQUEST);
+    parser.data = &reading;
+    (void)http_parser_execute(&parser, &settings, (const char *)head.data, head.length);
+    if (HTTP_PARSER_ERRNO(&parser) != HPE_OK) {
+        return status_of(HTTP_PARSER_ERRNO(&parser), request->line);
+    }
+    request->method = method_of(&parser);
+    request->minor = parser.http_minor == 0 ? 0 : 1;
+    /* RFC 9110 9.3.6: what follows a CONNECT is no request, whatever its fields say of a body. */
+    request->is_kept = http_should_keep_alive(&parser) != 0 && parser.method != HTTP_CONNECT;
     request->has_body = !reading.is_complete;
     request->is_chunked = request->fields[CLI_HTTP_TRANSFER_ENCODING].data != NULL;
-    request->body_bytes = request->has_body && !request->is_chunked ? parser->content_length : 0;
+    request->body_bytes = request->has_body && !request->is_chunked ? parser.content_length : 0;
     if (reading.is_repeated || has_fold(head)) {
         return 400;
     }
-    return check(parser, request);
-}
-
-/* --- bodies ----------------------------------------------------------------------------------- */
-
-static int on_body(http_parser *parser, const char *at, size_t length)
-{
-    struct cli_http_body *body = parser->data;
-    body->is_refused = !body->on_bytes(body->user, (const uint8_t *)at, length);
-    return body->is_refused ? 1 : 0;
-}
-
-/* What follows is the next request. */
-static int on_body_complete(http_parser *parser)
-{
-    struct cli_http_body *body = parser->data;
-    body->is_done = true;
-    http_parser_pause(parser, 1);
-    return 0;
-}
-
-int cli_http_read_body(http_parser *parser, struct cli_http_body *body, struct weir_span data,
-                       size_t *used)
-{
-    static const http_parser_settings settings = {.on_body = on_body,
-                                                  .on_message_complete = on_body_complete};
-    body->is_done = false;
-    body->is_refused = false;
-    parser->data = body;
-    *used = http_parser_execute(parser, &settings, (const char *)data.data, data.length);
-    parser->data = NULL;
-    if (body->is_done || body->is_refused || HTTP_PARSER_ERRNO(parser) == HPE_OK) {
-        return 0;
-    }
-    return 400;
+    return check(&parser, request);
 }
 
 /* --- paths ------------------------------------------------------------------------------------ */

@@ -4,14 +4,13 @@
  * response head written, a body decoded.
  *
  * Role: bytes in, values and bytes out, for weir serve, its tests and its fuzz target. The syntax
- * of messages is http_parser's work; what it lets pass although it must not is refused here.
+ * of heads is http_parser's work; what it lets pass although it must not is refused here.
  * Memory: none of its own; spans of a request point into the head that was read.
  * Spec: RFC 9110 (semantics), RFC 9112 (messages).
  */
 #ifndef WEIR_CLI_HTTP_H
 #define WEIR_CLI_HTTP_H
 
-#include <http_parser.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,11 +62,21 @@ struct cli_http_request {
 /* Bytes of the head at the start of data with its empty line; 0: its end is not there yet. The
  * first known bytes have been searched before. */
 size_t cli_http_head_length(const uint8_t *data, size_t length, size_t known);
-/* Reads exactly one head, and leaves parser where the body begins. 0, or the status of the answer:
+/* Reads exactly one head. 0, or the status of the answer:
  * 400, 417, 501, 505; the connection is to be closed after it then, and request has what was
  * found. */
-int cli_http_read_head(http_parser *parser, struct weir_span head,
-                       struct cli_http_request *request);
+int cli_http_read_head(struct weir_span head, struct cli_http_request *request);
+
+/* How far a body has come. */
+struct cli_http_framing {
+    bool is_chunked;
+    uint8_t place, digits;
+    uint32_t line_bytes;
+    uint64_t left; /* of the chunk, or of the body */
+};
+
+/* Of a request with a body. */
+void cli_http_start_body(struct cli_http_framing *framing, const struct cli_http_request *request);
 
 /* Takes the bytes of a body from what follows its head. */
 struct cli_http_body {
@@ -78,8 +87,8 @@ struct cli_http_body {
 };
 
 /* *used: how many of data were the body's. 0, or 400 for a broken one. */
-int cli_http_read_body(http_parser *parser, struct cli_http_body *body, struct weir_span data,
-                       size_t *used);
+int cli_http_read_body(struct cli_http_framing *framing, struct cli_http_body *body,
+                       struct weir_span data, size_t *used);
 
 /* The target's path decoded, "/" and names: "//" is one "/", a name never contains "/", never
  * begins with "." (hidden files, and what leads upwards). *query: from its "?" on, or empty. 0, or

@@ -2,6 +2,7 @@
 /*
  * http_head.c - response heads, and the content types of files.
  */
+#include <http_parser.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -11,6 +11,10 @@
 
 #include "cli/serve_internal.h"
 
+enum {
+    TRIES_MAX = 16
+};
+
 /* Where the kernel is older than 5.6, or the call is not allowed: name by name. */
 static int open_stepwise(int dir_fd, const char *path, int flags)
 {
@@ -48,10 +52,12 @@ int cli_open_below(int dir_fd, const char *path, int flags)
     struct open_how how = {.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
                            .resolve =
                                RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    long fd;
+    long fd = -1;
+    int tries = 0;
     do {
         fd = syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
-    } while (fd < 0 && errno == EAGAIN); /* a rename passed by */
+        /* A rename passed by; or, and for longer, somebody has a lease on the file. */
+    } while (fd < 0 && errno == EAGAIN && ++tries < TRIES_MAX);
     if (fd < 0 && (errno == ENOSYS || errno == EPERM)) {
         return open_stepwise(dir_fd, path, flags | O_CLOEXEC);
     }
@@ -64,6 +70,7 @@ int cli_file_status(int error)
     case EACCES:
     case EPERM:
         return 403;
+    case EAGAIN:
     case EMFILE:
     case ENFILE:
     case ENOMEM:

@@ -48,6 +48,8 @@ struct cli_upload {
     uint64_t bytes;
     int error; /* errno of a write, or EFBIG: beyond the limit */
     bool is_new;
+    bool is_conditional;      /* renamed only when nothing has changed since it began: */
+    struct cli_http_file old; /* unless is_new */
 };
 
 struct cli_slot {
@@ -65,8 +67,8 @@ struct cli_slot {
     size_t hold_used;
     bool is_held;
 
-    http_parser parser;
-    uint32_t head_bytes; /* in head */
+    struct cli_http_framing framing; /* of the body that comes in */
+    uint32_t head_bytes;             /* in head */
 
     int fd; /* file being sent, -1: none */
     uint64_t file_at, file_end;

@@ -40,24 +40,42 @@ static int find_place(struct cli_serve *serve, struct cli_upload *upload, char *
 /* What is there already, and may it be replaced? 0 or a status. */
 static int check_old(struct cli_upload *upload, const struct cli_http_request *request)
 {
+    const struct weir_span *fields = request->fields;
     struct stat stat;
     upload->is_new = fstatat(upload->dir_fd, upload->name, &stat, AT_SYMLINK_NOFOLLOW) != 0;
     if (!upload->is_new && !S_ISREG(stat.st_mode)) {
         return 409;
     }
-    struct cli_http_file file = {0};
-    if (!upload->is_new) {
-        file = cli_file_of(&stat);
+    upload->old = upload->is_new ? (struct cli_http_file){0} : cli_file_of(&stat);
+    upload->is_conditional = fields[CLI_HTTP_IF_MATCH].data != NULL ||
+                             fields[CLI_HTTP_IF_NONE_MATCH].data != NULL ||
+                             fields[CLI_HTTP_IF_UNMODIFIED_SINCE].data != NULL;
+    return cli_http_may_put(request, upload->is_new ? NULL : &upload->old) ? 0 : 412;
+}
+
+/* RFC 9110 13.1.1: conditions are there against lost updates; while the body came another upload
+ * may have been faster. */
+static bool is_overtaken(const struct cli_upload *upload)
+{
+    struct stat stat;
+    if (fstatat(upload->dir_fd, upload->name, &stat, AT_SYMLINK_NOFOLLOW) != 0) {
+        return !upload->is_new;
     }
-    return cli_http_may_put(request, upload->is_new ? NULL : &file) ? 0 : 412;
+    const struct cli_http_file *old = &upload->old;
+    const struct cli_http_file file = cli_file_of(&stat);
+    return upload->is_new || file.inode != old->inode || file.bytes != old->bytes ||
+           file.modified != old->modified || file.modified_ns != old->modified_ns;
 }
 
 static int make_temp(struct cli_serve *serve, struct cli_upload *upload)
 {
-    (void)snprintf(upload->temp, sizeof(upload->temp), ".weir-%ld-%llu.part", (long)getpid(),
-                   (unsigned long long)serve->temps++);
-    upload->fd = openat(upload->dir_fd, upload->temp,
-                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    /* In a container the number of the process may be that of one that was killed before. */
+    do {
+        (void)snprintf(upload->temp, sizeof(upload->temp), ".weir-%ld-%llu.part", (long)getpid(),
+                       (unsigned long long)serve->temps++);
+        upload->fd = openat(upload->dir_fd, upload->temp,
+                            O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    } while (upload->fd < 0 && errno == EEXIST);
     return upload->fd < 0 ? cli_file_status(errno) : 0;
 }
 
@@ -118,6 +136,10 @@ static void complete(struct cli_serve *serve, struct cli_slot *slot)
 {
     struct cli_upload *upload = &slot->upload;
     struct stat stat;
+    if (upload->is_conditional && is_overtaken(upload)) {
+        give_up(serve, slot, 412);
+        return;
+    }
     int error = fstat(upload->fd, &stat) != 0 ? errno : 0;
     if (error == 0 && renameat(upload->dir_fd, upload->temp, upload->dir_fd, upload->name) != 0) {
         error = errno;
@@ -157,6 +179,7 @@ void cli_put_start(struct cli_serve *serve, struct cli_slot *slot,
         complete(serve, slot);
         return;
     }
+    cli_http_start_body(&slot->framing, request);
     /* RFC 9110 10.1.1: one that expects it MUST be told, or answered. Without room it is not, and
      * sends after a while all the same. */
     if (request->is_continue_expected) {
@@ -189,7 +212,7 @@ size_t cli_put_input(struct cli_serve *serve, struct cli_slot *slot, struct weir
     struct cli_http_body body = {.on_bytes = write_all, .user = upload};
     const uint64_t before = upload->bytes;
     size_t used = 0;
-    int status = cli_http_read_body(&slot->parser, &body, data, &used);
+    int status = cli_http_read_body(&slot->framing, &body, data, &used);
     serve->stats.received_bytes += upload->bytes - before;
     cli_serve_progress(serve, slot);
     const uint64_t max = serve->config.upload_bytes_max;

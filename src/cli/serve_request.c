@@ -116,7 +116,7 @@ static void respond_options(struct cli_serve *serve, struct cli_slot *slot)
 void cli_serve_request(struct cli_serve *serve, struct cli_slot *slot, struct weir_span head)
 {
     struct cli_http_request request;
-    int status = cli_http_read_head(&slot->parser, head, &request);
+    int status = cli_http_read_head(head, &request);
     serve->stats.requests++;
     cli_idle_touch(serve, slot->conn, true);
     cli_log_remember(serve, slot, request.line);

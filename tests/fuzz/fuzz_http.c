@@ -60,13 +60,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     while (size > 0) {
         struct cli_http_request request;
-        http_parser parser;
+        struct cli_http_framing framing;
         size_t length = cli_http_head_length(data, size, 0);
         if (length == 0) {
             return 0;
         }
         must(length <= size);
-        int status = cli_http_read_head(&parser, weir_span_of(data, length), &request);
+        int status = cli_http_read_head(weir_span_of(data, length), &request);
         for (int i = 0; i < CLI_HTTP_FIELDS; i++) {
             const struct weir_span field = request.fields[i];
             must(field.data == NULL ||
@@ -80,11 +80,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_path(request.target);
         check_answer(&request);
         uint64_t bytes = 0;
+        cli_http_start_body(&framing, &request);
         struct cli_http_body body = {.on_bytes = on_bytes, .user = &bytes};
         while (request.has_body && size > 0 && !body.is_done) {
             size_t piece = 1 + data[0] % size;
             size_t used = 0;
-            if (cli_http_read_body(&parser, &body, weir_span_of(data, piece), &used) != 0 ||
+            if (cli_http_read_body(&framing, &body, weir_span_of(data, piece), &used) != 0 ||
                 body.is_refused) {
                 return 0;
             }

@@ -204,6 +204,21 @@ cmp "$work/out" "$dir/numbers.txt" || fail 'another file over a bad path'
 status 405 -T "$dir/a.txt" http://10.7.0.2:8080/x
 stop
 
+echo 'tun, a full disk'
+mkdir "$work/small"
+log=/dev/full
+# A file system of its own needs a mount namespace, which is the server's alone.
+start unshare -m bash -c "mount -t tmpfs -o size=1m none '$work/small' && exec '$weir' serve \
+    '$work/small' tcp://10.7.0.2:80 --upload --log $log --driver tun:weir0,10.7.0.2/24"
+head -c 3000000 "$work/block" >"$work/3MB"
+status 507 -T "$work/3MB" http://10.7.0.2/x
+status 404 http://10.7.0.2/x
+status 201 -T "$dir/numbers.txt" http://10.7.0.2/x # what was half there takes no room
+status 200 http://10.7.0.2/x
+cmp "$work/out" "$dir/numbers.txt" || fail 'another file from a small disk'
+stop # at the latest now the log is written
+grep -q "cannot write the log '$log': No space left" "$work/server.err" || fail 'a lost log is not told'
+
 echo 'veth, packet sockets'
 unshare -n sleep 600 &
 other=$!

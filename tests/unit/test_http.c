@@ -19,12 +19,11 @@ static struct weir_span span_of(const char *text)
 }
 
 static struct cli_http_request request;
-static http_parser parser;
 
 static int read_head(const char *text)
 {
     assert_int_equal(cli_http_head_length((const uint8_t *)text, strlen(text), 0), strlen(text));
-    return cli_http_read_head(&parser, span_of(text), &request);
+    return cli_http_read_head(span_of(text), &request);
 }
 
 /* Of one field of a GET. */
@@ -117,6 +116,9 @@ static void test_refused_requests(void **state)
               "Transfer-Encoding: chunked\r\n\r\n"},                   /* RFC 9112 6.1 */
         {400, "PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"}, /* RFC 9112 6.1 */
         {501, "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"},
+        {400, "GET / HTTP/1.1\r\nHost: a\r\n\rXGET / HTTP/1.1\r\n\r\n"}, /* RFC 9112 2.2 */
+        {400, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\rXhello\r\n\r\n"},
+        {400, "\rGET / HTTP/1.1\r\nHost: a\r\n\r\n"},
         {501, "FROBNICATE / HTTP/1.1\r\nHost: a\r\n\r\n"}, /* RFC 9110 9.1 */
         {505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"},
         {417, "PUT / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nContent-Length: 1\r\n\r\n"},
@@ -131,6 +133,10 @@ static void test_refused_requests(void **state)
     }
     assert_int_equal(read_head("DELETE / HTTP/1.1\r\nHost: a\r\n\r\n"), 0);
     assert_int_equal(request.method, CLI_HTTP_OTHER);
+    assert_true(request.is_kept);
+    /* RFC 9110 9.3.6: a body that is announced is none. */
+    assert_int_equal(read_head("CONNECT a:80 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"), 0);
+    assert_false(request.is_kept);
 }
 
 /* --- paths ------------------------------------------------------------------------------------ */
@@ -384,12 +390,14 @@ static bool on_bytes(void *user, const uint8_t *data, size_t length)
 static size_t read_body(const char *text, size_t step, struct sink *sink, int *status)
 {
     struct cli_http_body body = {.on_bytes = on_bytes, .user = sink};
+    struct cli_http_framing framing;
+    cli_http_start_body(&framing, &request);
     size_t at = 0;
     size_t used = 0;
     *status = 0;
     while (at < strlen(text) && !body.is_done && !body.is_refused && *status == 0) {
         size_t length = strlen(text) - at < step ? strlen(text) - at : step;
-        *status = cli_http_read_body(&parser, &body, weir_span_of(text + at, length), &used);
+        *status = cli_http_read_body(&framing, &body, weir_span_of(text + at, length), &used);
         at += used;
     }
     return body.is_done ? at : 0;
@@ -426,6 +434,51 @@ static void test_bodies(void **state)
     assert_false(request.has_body);
 }
 
+/* RFC 9112 7.1: nothing but CRLF ends a line of the framing or a chunk. */
+static void test_broken_chunks(void **state)
+{
+    static const char *const texts[] = {
+        "3\rXabc\r\n0\r\n\r\n",
+        "3\nabc\r\n0\r\n\r\n",
+        "3\r\nabcXX0\r\n\r\n",
+        "3\r\nabc\n0\r\n\r\n",
+        "3\r\nabc\r\n0\r\n\rX",
+        "3\r\nabc\r\n0\r\n\n\n",
+        "3\r\nabc\r\n0\r\na: b\n\r\n",
+        "3;a\nb\r\nabc\r\n",
+        "\r\nabc",
+        ";a\r\n\r\n",
+        "-3\r\nabc",
+        "0x3\r\nabc\r\n",
+        "3 3\n\r\nabc",
+        "1000000000000000\r\nabc",
+        "3\r\nabc4\r\n0\r\n\r\n",
+    };
+
+    static char lines[10000];
+    int status;
+    struct sink sink;
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        for (size_t step = 1; step < 12; step++) {
+            sink = (struct sink){.limit = sizeof(sink.bytes)};
+            assert_int_equal(
+                read_head("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), 0);
+            (void)read_body(texts[i], step, &sink, &status);
+            if (status != 400) {
+                fail_msg("taken in steps of %zu: case %zu", step, i);
+            }
+        }
+    }
+    memset(lines, 'x', sizeof(lines) - 1);
+    memcpy(lines, "1;", 2);
+    (void)read_body(lines, sizeof(lines), &sink, &status);
+    assert_int_equal(status, 400);
+    memcpy(lines, "0\r\na:", 5);
+    (void)read_body(lines, 100, &sink, &status);
+    assert_int_equal(status, 400);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_ranges),           cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_put_conditions),   cmocka_unit_test(test_dates),
         cmocka_unit_test(test_response_head),    cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_broken_chunks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -642,6 +642,47 @@ static void test_broken_uploads(void **state)
     assert_idle();
 }
 
+/* Files of a server of the same number that was killed are in nobody's way. */
+static void test_leftover_parts(void **state)
+{
+    char name[64];
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        (void)snprintf(name, sizeof(name), ".weir-%ld-%u.part", (long)getpid(), i);
+        write_file(name, "left", 4);
+    }
+    world.config.is_upload = true;
+    open_world();
+    assert_starts(ask("PUT /new HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok"),
+                  "HTTP/1.1 201");
+    assert_file("new", "ok");
+}
+
+/* RFC 9110 13.1.1: conditions hold when the upload is complete, too. */
+static void test_overtaken_uploads(void **state)
+{
+    static const char *const conditions[] = {"If-None-Match: *", "If-Match: *"};
+    (void)state;
+    world.config.is_upload = true;
+    open_world();
+    for (size_t i = 0; i < 2; i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text),
+                       "PUT /lock HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n%s\r\n\r\nmi",
+                       conditions[i]);
+        assert_string_equal(ask(text), "");
+        /* Of another length each time: clocks of file systems are coarse. */
+        write_file("lock", "yours", 4 + i);
+        assert_starts(ask("ne"), "HTTP/1.1 412");
+        assert_file("lock", i == 0 ? "your" : "yours");
+        tcp_pair_connect(&world.pair);
+    }
+    assert_starts(
+        ask("PUT /lock HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nIf-Match: *\r\n\r\nok"),
+        "HTTP/1.1 204");
+    assert_file("lock", "ok");
+}
+
 static void test_log(void **state)
 {
     char *text = NULL;
@@ -679,6 +720,8 @@ int main(void)
         TEST(test_upload),
         TEST(test_refused_uploads),
         TEST(test_broken_uploads),
+        TEST(test_leftover_parts),
+        TEST(test_overtaken_uploads),
         TEST(test_log),
     };
 #undef TEST
