@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # bench.sh - runs the benchmarks of a build tree; their rows are gathered in BUILD/bench.json.
 #
-#     tools/bench.sh BUILD [ONLY]          ONLY: ring, rudp, kcp, kcp_idle, kcp_go, frames, tcp;
-#                                          default: all
+#     tools/bench.sh BUILD [ONLY]          ONLY: ring, rudp, kcp, kcp_idle, kcp_go, frames, tcp,
+#                                          crew; default: all
 #
 # frames and most of tcp need root: they make network namespaces of their own, and say so where they
 # cannot. kcp has the reference implementation beside it if tools/fetch_ikcp.sh BUILD was run before

@@ -55,8 +55,17 @@ struct weir_crew_config {
     size_t shard_bytes;             /* what a shard may hold in place, default 4 MiB */
     size_t shard_secondary_bytes;   /* its secondary store, default 4 MiB */
     size_t ring_bytes;    /* of the ring from each worker to each other, a power of two, default
-                             1 MiB; room for what one receive may give, headers included */
+                             1 MiB; room for what one receive may give, headers included. A driver
+                             that gives more, from memory of its own, may see some of it dropped */
     uint32_t packets_max; /* datagrams one receive gives, default 1,024, at least 128 */
+    /* Tells the kernel by which queue the packets of a shard shall come from now on: weir_steer_set.
+     * Called for all shards at the start, then by the worker that gives a shard away; that goes on
+     * only when what was in its queue by then has been handled. Default NULL: the queues carry what
+     * they carry, whatever the number of workers */
+    void (*steer)(void *steer_user, uint32_t shard, uint32_t queue);
+    void *steer_user;
+    uint64_t steer_bytes_max; /* with steer: more than this has never waited in one queue, default
+                                 32 MiB */
     const struct weir_clock *clock; /* a simulation's: no thread is started, the caller runs the
                                        workers by weir_crew_run. Default NULL */
 };
@@ -77,14 +86,16 @@ WEIR_API struct weir_slide *weir_crew_slide(struct weir_crew *crew, uint32_t sha
 WEIR_API void weir_crew_attach(struct weir_crew *crew, uint32_t shard, void *endpoint,
                                const struct weir_verbs *verbs,
                                void (*on_events)(void *user, weir_nsec now), void *user);
-/* Starts the workers. WEIR_ERR_INVALID when a shard has no endpoint, WEIR_ERR_OS when the system
- * gives no thread; nothing runs then. */
+/* Starts the workers, once: a crew that was stopped, or could not be started, is only good to be
+ * closed. Signals are left to the other threads. WEIR_ERR_INVALID when a shard has no endpoint or
+ * the crew was started before, WEIR_ERR_OS when the system gives no thread; nothing runs then. */
 WEIR_API enum weir_status weir_crew_start(struct weir_crew *crew);
-/* Ends all workers and waits for them; afterwards the endpoints are the caller's. */
+/* Ends all workers, also in the middle of a change, and waits for them; afterwards the endpoints
+ * are the caller's. */
 WEIR_API void weir_crew_stop(struct weir_crew *crew);
 /* From now on so many workers, 1 to workers_max. Returns at once; the change is over when
- * weir_crew_is_settled. WEIR_AGAIN: the change before is not. WEIR_ERR_INVALID: out of bounds.
- * WEIR_ERR_OS: the system gives no thread, nothing changes. */
+ * weir_crew_is_settled. WEIR_AGAIN: the change before is not. WEIR_ERR_INVALID: out of bounds, or
+ * not running. WEIR_ERR_OS: the system gives no thread, nothing changes. */
 WEIR_API enum weir_status weir_crew_resize(struct weir_crew *crew, uint32_t workers);
 WEIR_API bool weir_crew_is_settled(const struct weir_crew *crew);
 /* The number of workers wanted last. */
@@ -95,8 +106,9 @@ WEIR_API uint32_t weir_crew_owner(const struct weir_crew *crew, uint32_t shard, 
 /* --- from other threads ----------------------------------------------------------------------- */
 
 /* Queues length bytes of work for a shard: on_work is called for it on the worker that runs the
- * shard, in the order of the posts. One thread at a time may post to a crew. WEIR_AGAIN: the
- * shard's ring (64 KiB) is full. WEIR_ERR_TOO_LARGE: over 4,096 bytes. */
+ * shard, in the order of the posts, and on_events after it. One thread at a time may post to a
+ * crew. WEIR_AGAIN: the shard's ring (64 KiB) is full. WEIR_ERR_TOO_LARGE: over 4,096 bytes.
+ * WEIR_ERR_INVALID: no such shard, or nobody takes work. */
 WEIR_API enum weir_status weir_crew_post(struct weir_crew *crew, uint32_t shard, const void *work,
                                          uint32_t length);
 /* Who takes what is posted; before weir_crew_start. user is that of weir_crew_attach. */
@@ -104,7 +116,7 @@ WEIR_API void weir_crew_on_work(struct weir_crew *crew,
                                 void (*on_work)(void *user, weir_nsec now, const void *work,
                                                 uint32_t length));
 
-/* --- a simulation's ---------------------------------------------------------------------------- */
+/* --- a simulation's --------------------------------------------------------------------------- */
 
 /* Runs a worker once, as weir_loop_run_once does with timeout 0; only with a clock. False: that
  * worker is not there. */
@@ -115,7 +127,7 @@ WEIR_API weir_nsec weir_crew_next_timeout(struct weir_crew *crew, uint32_t worke
 /* --- figures ---------------------------------------------------------------------------------- */
 
 enum {
-    WEIR_CREW_PAUSE_BUCKETS = 32 /* the i-th: pauses of 2^i to 2^(i + 1) - 1 ns */
+    WEIR_CREW_PAUSE_BUCKETS = 128 /* four to each doubling: see weir_crew_pause_at */
 };
 
 /* Of one worker since the start: each is written by it alone and may be read at any time. */
@@ -127,7 +139,11 @@ struct weir_crew_worker_stats {
     uint64_t blocked;   /* times that a ring or the parking place was full, and a source waited */
     uint64_t shards;    /* that it runs now */
     uint64_t shards_gained, shards_given;
+    uint64_t undrained;     /* of shards_given: packets may have been left in the old queue, to be
+                               sent on later than what came by the new one */
     uint64_t works;         /* posts that were handed out */
+    uint64_t dropped;       /* that were another's, and more than the rings had room for */
+    uint64_t unsent;        /* transmits thrown away on leaving: its queue took no more for 1 ms */
     uint64_t driver_errors; /* of its queues */
     uint64_t rounds;
     uint64_t pauses[WEIR_CREW_PAUSE_BUCKETS]; /* of the shards it gained: from being let go there to
@@ -135,6 +151,9 @@ struct weir_crew_worker_stats {
     uint64_t pause_max;                       /* ns */
 };
 
+/* The pause, in ns and rounded up by a quarter at most, that share of 1,000 were no longer than; 0
+ * when there was none. Pauses of several workers are added bucket by bucket first. */
+WEIR_API weir_nsec weir_crew_pause_at(const struct weir_crew_worker_stats *stats, uint32_t share);
 /* A copy; WEIR_ERR_INVALID for a worker beyond workers_max. */
 WEIR_API enum weir_status weir_crew_worker_stats(const struct weir_crew *crew, uint32_t worker,
                                                  struct weir_crew_worker_stats *stats);

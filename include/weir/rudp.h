@@ -70,12 +70,9 @@ enum weir_rudp_priority {
 
 enum {
     WEIR_RUDP_MESSAGE_BYTES_MAX = 16 << 20,
-    WEIR_RUDP_CHANNELS_MAX = 256
+    WEIR_RUDP_CHANNELS_MAX = 256,
+    WEIR_RUDP_REASON_BYTES_MAX = 120 /* text of a refusal or close */
 };
-
-enum {
-    WEIR_RUDP_REASON_BYTES_MAX = 120
-}; /* text of a refusal or close */
 
 struct weir_rudp_config {
     struct weir_slide *slide;   /* out-of-order data is held here; the loop's slide. No default */

@@ -81,9 +81,9 @@ WEIR_API void weir_slide_drop(struct weir_slide *slide, struct weir_hold *hold);
 
 /* --- shards ------------------------------------------------------------------------------------
  * A worker has one slide to receive into; each shard has a slide of its own for its engines to hold
- * in, a share, which is never received into. While it has joined a worker's slide, what lies in that
+ * in, a share, which is never received into. While it has joined a worker's slide, what lies there
  * is held in place there, and counted in both. When it leaves, it takes its bytes along: to its
- * secondary store, and what does not fit to its own size_bytes, so a share can hold in place at most
+ * secondary store, and what does not fit to its own size_bytes, so a share holds in place at most
  * size_bytes - batch_bytes_max (64 will do for that) wherever the bytes are. */
 
 /* share must not be joined already, host must be no share that is. */

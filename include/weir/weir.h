@@ -28,6 +28,7 @@
 #include "weir/slide.h"
 #include "weir/span.h"
 #include "weir/status.h"
+#include "weir/steer.h"
 #include "weir/tcp.h"
 #include "weir/tcp_callbacks.h"
 #include "weir/tcp_stats.h"

@@ -58,8 +58,9 @@ bool cli_read_rate(const char *text, uint64_t *bits_per_second);
 bool cli_read_percent(const char *text, uint32_t *ppm);
 bool cli_read_count(const char *text, uint64_t max, uint64_t *count);
 
-/* "rudp://host:port", "kcp://..." or "tcp://...": host is a name, an address, [v6] or * (any). is_listen allows
- * "*" and port 0. Resolves names with getaddrinfo. On failure prints the line and returns false. */
+/* "rudp://host:port", "kcp://..." or "tcp://...": host is a name, an address, [v6] or * (any).
+ * is_listen allows "*" and port 0. Resolves names with getaddrinfo. On failure prints the line and
+ * returns false. */
 struct cli_url {
     char scheme[16];
     struct weir_addr addr;

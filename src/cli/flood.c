@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -188,16 +189,18 @@ bool cli_flood_receive(struct cli_flood *flood, weir_nsec wait,
 
 uint64_t cli_flood_rss_bytes(const struct cli_flood *flood)
 {
+    /* "total resident ...", in pages */
     char path[64];
-    unsigned long long pages = 0;
+    char line[128];
     if (flood->options->pid == 0) {
         return 0;
     }
     (void)snprintf(path, sizeof(path), "/proc/%llu/statm", (unsigned long long)flood->options->pid);
     FILE *file = fopen(path, "re");
-    bool is_read = file != NULL && fscanf(file, "%*u %llu", &pages) == 1;
-    if (file != NULL) {
-        (void)fclose(file);
+    if (file == NULL) {
+        return 0;
     }
-    return is_read ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    const char *resident = fgets(line, sizeof(line), file) == NULL ? NULL : strchr(line, ' ');
+    (void)fclose(file);
+    return resident == NULL ? 0 : strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }

@@ -226,8 +226,8 @@ static inline enum weir_status cli_link_send(struct cli_link *link, struct cli_c
     return link->ops->send(link, conn, how, data, length);
 }
 
-/* The first link->front_bytes of the parcel's bytes are the link's, as cli_link_front makes them; the
- * message is what follows. On channel 0. */
+/* The first link->front_bytes of the parcel's bytes are the link's, as cli_link_front makes them;
+ * the message is what follows. On channel 0. */
 static inline enum weir_status cli_link_send_parcel(struct cli_link *link, struct cli_conn *conn,
                                                     const struct weir_rudp_send *how,
                                                     struct weir_parcel *parcel)

@@ -12,7 +12,7 @@
  *     +--------+-----------------+---------+   2 opening: "weirtcp" and a zero, version (1), role
  *                                                 (1: 0 connects, 1 accepts)
  *
- * Both ends send an opening first. Who gets a goodbye closes too. With is_raw there is none of this:
+ * Both ends send an opening first. Who gets a goodbye closes too. With is_raw there is none of it:
  * the bytes are the command's, its end() is the end of its direction, and a message of no bytes
  * tells that the peer's direction has ended.
  */

@@ -4,8 +4,8 @@
  *
  * Role: cmd_perf.c reads options and forks a server of its own; perf_server.c counts and echoes;
  * perf_client.c opens connections and speaks with the server; perf_load.c makes the traffic of
- * bulk, message and latency; perf_idle.c that of idle; perf_report.c prints. perf_sim.c is idle over
- * the simulated link, with both ends in one process.
+ * bulk, message and latency; perf_idle.c that of idle; perf_report.c prints. perf_sim.c is idle
+ * over the simulated link, with both ends in one process.
  *
  *   client                                             server
  *     control connection: BEGIN plan  ------------->     counts from here
@@ -111,7 +111,7 @@ void cli_perf_configure(const struct cli_perf_options *options, struct cli_link_
 int cli_perf_serve(const struct cli_perf_options *options, const struct weir_addr *bind,
                    int port_fd);
 
-/* Idle TCP connections, both ends in this process, over the simulated link. Returns the exit code. */
+/* Idle TCP connections, both ends in this process, over the simulated link. Gives the exit code. */
 int cli_perf_run_sim(const struct cli_perf_options *options);
 
 /* --- client ----------------------------------------------------------------------------------- */

@@ -158,10 +158,10 @@ void weir_cc_on_sent(struct weir_cc *cc, weir_nsec now, uint32_t size_bytes,
 /* Sending stopped for want of data, not of window: growth must not be credited (RFC 9002 7.8). */
 void weir_cc_on_app_limited(struct weir_cc *cc, uint64_t in_flight_bytes);
 void weir_cc_on_ack(struct weir_cc *cc, const struct weir_cc_ack *ack);
-/* Bytes that arrived, nobody knows when they left: of a packet that was sent again, and answered too
- * soon for the copy. They count as delivered, and give no sample of rate or round trip: the copy's
- * record would end a round trip that has hardly begun. At most once per ACK, before weir_cc_on_ack,
- * whose acked_bytes are without them. */
+/* Bytes that arrived, nobody knows when they left: of a packet that was sent again, and answered
+ * too soon for the copy. They count as delivered, and give no sample of rate or round trip: the
+ * copy's record would end a round trip that has hardly begun. At most once per ACK, before
+ * weir_cc_on_ack, whose acked_bytes are without them. */
 void weir_cc_on_untimed(struct weir_cc *cc, weir_nsec now, uint64_t bytes);
 /* true: a new episode begins; losses before this one are not undone any more. */
 bool weir_cc_on_loss(struct weir_cc *cc, const struct weir_cc_loss *loss);

@@ -13,8 +13,8 @@
  * walked for every batch) goes to the secondary store. When that is full, everything held in place
  * is pushed together at the front; the bound on it leaves room for a batch behind.
  *
- * A share's holds are on the list of the slide that it has joined, or, brought along, on its own; its
- * own bytes are filled one behind the other and pushed together when their end is reached.
+ * A share's holds are on the list of the slide that it has joined, or, brought along, on its own;
+ * its own bytes are filled one behind the other and pushed together when their end is reached.
  *
  * Holds in place are on a list in the order they were made. Their bytes may overlap: a message held
  * twice stays one run of bytes in place, and becomes two blocks in the secondary store.

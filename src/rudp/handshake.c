@@ -15,18 +15,18 @@
  */
 #include <string.h>
 
+#include "rudp/id.h"
 #include "rudp/internal.h"
 
 enum {
     ATTEMPT_SHIFT_MAX = 4,
-    RETRIES_MAX = 4,
-    FEISTEL_ROUNDS = 4
+    RETRIES_MAX = 4
 };
 
 static const weir_nsec first_attempt_ns = 250 * WEIR_MSEC;
 
 /* All shards of a crew must be able to tell which of them a new connection belongs to. */
-static struct weir_hash_key id_key_of(const struct weir_route *route)
+struct weir_hash_key weir_rudp_id_key(const struct weir_route *route)
 {
     struct weir_hash_key key = {route->key[0], route->key[1]};
     return (struct weir_hash_key){weir_hash24(&key, "first", 5), weir_hash24(&key, "second", 6)};
@@ -40,7 +40,7 @@ void weir_rudp_handshake_secrets(struct weir_rudp *ep, const uint8_t seed[32])
         words[i] = weir_prng_secret_next(&ep->secret);
     }
     ep->cookie_key = (struct weir_hash_key){words[0], words[1]};
-    ep->id_key = ep->config.route != NULL ? id_key_of(ep->config.route)
+    ep->id_key = ep->config.route != NULL ? weir_rudp_id_key(ep->config.route)
                                           : (struct weir_hash_key){words[2], words[3]};
     ep->reset_key = (struct weir_hash_key){words[4], words[5]};
     weir_prng_init(&ep->prng, weir_prng_secret_next(&ep->secret));
@@ -57,7 +57,7 @@ static uint64_t permute(const struct weir_hash_key *key, uint64_t id)
 {
     uint32_t left = (uint32_t)(id >> 32);
     uint32_t right = (uint32_t)id;
-    for (unsigned round = 0; round < FEISTEL_ROUNDS; round++) {
+    for (unsigned round = 0; round < WEIR_RUDP_ID_ROUNDS; round++) {
         uint32_t next = left ^ feistel_round(key, round, right);
         left = right;
         right = next;
@@ -69,7 +69,7 @@ static uint64_t permute_back(const struct weir_hash_key *key, uint64_t id)
 {
     uint32_t left = (uint32_t)(id >> 32);
     uint32_t right = (uint32_t)id;
-    for (unsigned round = FEISTEL_ROUNDS; round-- > 0;) {
+    for (unsigned round = WEIR_RUDP_ID_ROUNDS; round-- > 0;) {
         uint32_t next = right ^ feistel_round(key, round, left);
         right = left;
         left = next;
@@ -101,7 +101,7 @@ uint32_t weir_rudp_route(const void *route, const struct weir_packet *packet)
     id = weir_load64(packet->data + 1);
     if (packet->data[0] >> 4 == WEIR_RUDP_KIND_INIT &&
         weir_rudp_peek_version(weir_span_of(packet->data, packet->length), &version, &id)) {
-        struct weir_hash_key key = id_key_of(of);
+        struct weir_hash_key key = weir_rudp_id_key(of);
         id = permute(&key, id);
     }
     return weir_route_id(of, id);

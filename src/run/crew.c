@@ -2,13 +2,14 @@
 /*
  * crew.c - making a crew, starting and ending its threads, and what the coordinator says.
  *
- * A thread is started for each worker that is wanted and ends when it is one too many; what it works
- * with is there from the start. After weir_crew_start nothing here waits for a lock: threads that
- * have ended are joined without waiting (pthread_tryjoin_np).
+ * A thread is started for each worker that is wanted and ends when it is one too many; what it
+ * works with is there from the start. After weir_crew_start nothing here waits for a lock: threads
+ * that have ended are joined without waiting (pthread_tryjoin_np).
  */
 #include "weir/crew.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -23,6 +24,7 @@ enum {
     WORKERS_DEFAULT = 8,
     SHARD_BYTES_DEFAULT = 4 << 20,
     RING_BYTES_DEFAULT = 1 << 20,
+    STEER_BYTES_DEFAULT = 32 << 20,
     RING_BYTES_MIN = 4096,
     POST_RING_BYTES = 65536,
     PACKETS_MAX_DEFAULT = 1024,
@@ -30,6 +32,8 @@ enum {
 };
 
 static const struct timespec join_tick = {.tv_nsec = 200000};
+/* A queue that fails does so at once and every time. */
+static const struct timespec error_tick = {.tv_nsec = 1000000};
 
 void weir_crew_config_default(struct weir_crew_config *config)
 {
@@ -39,6 +43,7 @@ void weir_crew_config_default(struct weir_crew_config *config)
                                         .shard_bytes = SHARD_BYTES_DEFAULT,
                                         .shard_secondary_bytes = SHARD_BYTES_DEFAULT,
                                         .ring_bytes = RING_BYTES_DEFAULT,
+                                        .steer_bytes_max = STEER_BYTES_DEFAULT,
                                         .packets_max = PACKETS_MAX_DEFAULT};
     weir_slide_config_default(&config->slide);
     config->slide.secondary_bytes = 0;
@@ -61,7 +66,8 @@ static bool is_valid(const struct weir_crew_config *config)
         config->workers == 0 || config->workers > config->workers_max ||
         config->workers_max > config->shards || config->queues == NULL || config->route == NULL ||
         config->ring_bytes < RING_BYTES_MIN || config->packets_max < PACKETS_MAX_MIN ||
-        config->shard_bytes < 4096) {
+        config->shard_bytes < 4096 || weir_ring_mem_size(config->ring_bytes) == 0 ||
+        weir_slide_mem_size(&config->slide) == 0) {
         return false;
     }
     /* What one receive gives must fit into the hand, which is as long as a ring. */
@@ -206,7 +212,7 @@ static enum weir_status open_parts(struct weir_crew *crew)
     }
     memset(crew->workers, 0, max * sizeof(*crew->workers));
     memset(crew->shards, 0, crew->config.shards * sizeof(*crew->shards));
-    memcpy(crew->queues, crew->config.queues, max * sizeof(*crew->queues));
+    memcpy(crew->queues, crew->config.queues, max * sizeof(struct weir_driver *));
     for (uint32_t i = 0; i < max; i++) {
         crew->workers[i].crew = crew;
         crew->workers[i].index = i;
@@ -319,8 +325,7 @@ void weir_crew_on_work(struct weir_crew *crew, void (*on_work)(void *user, weir_
 void weir_crew_wake(struct crew_worker *worker)
 {
     uint64_t one = 1;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&worker->is_asleep, __ATOMIC_RELAXED) != 0 && worker->event_fd >= 0) {
+    if (__atomic_fetch_add(&worker->is_asleep, 0, __ATOMIC_ACQ_REL) != 0 && worker->event_fd >= 0) {
         /* Fails only when it is full, and then it is readable. */
         ssize_t n = write(worker->event_fd, &one, sizeof(one));
         (void)n;
@@ -354,6 +359,7 @@ static void *run_worker(void *argument)
            __atomic_load_n(&worker->is_dismissed, __ATOMIC_ACQUIRE) == 0) {
         if (weir_loop_run_once(worker->loop, WEIR_NEVER) != WEIR_OK) {
             crew_count(&worker->figures.stats.driver_errors, 1);
+            (void)nanosleep(&error_tick, NULL);
         }
     }
     __atomic_store_n(&worker->is_ended, 1, __ATOMIC_RELEASE);
@@ -375,6 +381,22 @@ static void join_waiting(struct crew_worker *worker)
     }
 }
 
+/* The application's signals are for its own threads; those that a fault raises are the thread's. */
+static int create_thread(struct crew_worker *worker)
+{
+    static const int of_thread[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGPROF};
+    sigset_t blocked;
+    sigset_t before;
+    (void)sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof(of_thread) / sizeof(of_thread[0]); i++) {
+        (void)sigdelset(&blocked, of_thread[i]);
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    int error = pthread_create(&worker->thread, NULL, run_worker, worker);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 static enum weir_status start_thread(struct crew_worker *worker, uint32_t first_epoch)
 {
     worker->is_ending = false;
@@ -384,23 +406,34 @@ static enum weir_status start_thread(struct crew_worker *worker, uint32_t first_
     if (worker->crew->config.clock != NULL) {
         return WEIR_OK;
     }
-    worker->has_thread = pthread_create(&worker->thread, NULL, run_worker, worker) == 0;
-    return worker->has_thread ? WEIR_OK : WEIR_ERR_OS;
+    worker->has_thread = create_thread(worker) == 0;
+    if (!worker->has_thread) {
+        __atomic_store_n(&worker->is_ended, 1, __ATOMIC_RELAXED);
+        return WEIR_ERR_OS;
+    }
+    return WEIR_OK;
 }
 
 static void publish(struct weir_crew *crew, struct crew_control control)
 {
     uint64_t word = (uint64_t)control.epoch << 32 | (uint64_t)control.before << 16 | control.now;
-    __atomic_store_n(&crew->control, word, __ATOMIC_RELEASE);
+    /* Also after all that was posted for the number before: see weir_crew_post. */
+    (void)__atomic_exchange_n(&crew->control, word, __ATOMIC_ACQ_REL);
 }
 
 enum weir_status weir_crew_start(struct weir_crew *crew)
 {
     uint16_t workers = (uint16_t)crew->config.workers;
+    if (crew_control_load(crew).epoch != 0 || crew->is_stopping != 0) {
+        return WEIR_ERR_INVALID;
+    }
     for (uint32_t s = 0; s < crew->config.shards; s++) {
         if (crew->shards[s].endpoint == NULL) {
             return WEIR_ERR_INVALID;
         }
+    }
+    for (uint32_t s = 0; crew->config.steer != NULL && s < crew->config.shards; s++) {
+        crew->config.steer(crew->config.steer_user, s, crew_owner(crew, s, workers));
     }
     publish(crew, (struct crew_control){.epoch = 1, .before = workers, .now = workers});
     for (uint32_t i = 0; i < workers; i++) {
@@ -422,6 +455,7 @@ void weir_crew_stop(struct weir_crew *crew)
     weir_crew_wake_all(crew);
     for (uint32_t i = 0; i < crew->config.workers_max; i++) {
         join_waiting(&crew->workers[i]);
+        __atomic_store_n(&crew->workers[i].is_ended, 1, __ATOMIC_RELAXED); /* a simulation's */
     }
     crew->is_started = false;
 }
@@ -462,6 +496,9 @@ enum weir_status weir_crew_resize(struct weir_crew *crew, uint32_t workers)
     if (!weir_crew_is_settled(crew)) {
         return WEIR_AGAIN;
     }
+    if (workers == control.now) {
+        return WEIR_OK;
+    }
     for (uint32_t i = control.now; i < workers; i++) {
         join_waiting(&crew->workers[i]); /* it has said that it ends */
     }
@@ -486,7 +523,7 @@ enum weir_status weir_crew_resize(struct weir_crew *crew, uint32_t workers)
 bool weir_crew_run(struct weir_crew *crew, uint32_t worker)
 {
     struct crew_worker *of = &crew->workers[worker];
-    if (of->is_ended != 0) {
+    if (worker >= crew->config.workers_max || of->is_ended != 0) {
         return false;
     }
     if (weir_loop_run_once(of->loop, 0) != WEIR_OK) {
@@ -499,7 +536,37 @@ bool weir_crew_run(struct weir_crew *crew, uint32_t worker)
 weir_nsec weir_crew_next_timeout(struct weir_crew *crew, uint32_t worker)
 {
     const struct crew_worker *of = &crew->workers[worker];
-    return of->is_ended != 0 ? WEIR_NEVER : weir_loop_next_timeout(of->loop);
+    bool is_there = worker < crew->config.workers_max && of->is_ended == 0;
+    return is_there ? weir_loop_next_timeout(of->loop) : WEIR_NEVER;
+}
+
+/* Bucket i begins at 4 + i % 4 quarters of 2^(i / 4); the first ones, below 4 ns, are not told
+ * apart. */
+uint32_t weir_crew_pause_bucket(weir_nsec pause)
+{
+    if (pause < 4) {
+        return 0;
+    }
+    uint32_t log = 63 - (uint32_t)__builtin_clzll(pause);
+    uint64_t bucket = log * 4 + (pause >> (log - 2) & 3);
+    return (uint32_t)weir_min_u64(bucket, WEIR_CREW_PAUSE_BUCKETS - 1);
+}
+
+weir_nsec weir_crew_pause_at(const struct weir_crew_worker_stats *stats, uint32_t share)
+{
+    uint64_t total = 0;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < WEIR_CREW_PAUSE_BUCKETS; i++) {
+        total += stats->pauses[i];
+    }
+    for (uint32_t i = 0; i < WEIR_CREW_PAUSE_BUCKETS && total > 0; i++) {
+        sum += stats->pauses[i];
+        if (sum * 1000 >= total * share && sum > 0) {
+            weir_nsec end = i < 8 ? 4 : (UINT64_C(5) + i % 4) << (i / 4 - 2);
+            return weir_min_u64(end, weir_max_u64(stats->pause_max, 1));
+        }
+    }
+    return 0;
 }
 
 enum weir_status weir_crew_worker_stats(const struct weir_crew *crew, uint32_t worker,

@@ -11,7 +11,8 @@
  *   rings of the others to us -------------> mine, or park |
  *
  * While anything is in hand no queue is read; while there is no room to park, the ring whose packet
- * would have to be is not read on. So nothing is dropped here, and nobody waits for anybody.
+ * would have to be is not read on. So nothing is dropped here, but what a driver gives in one
+ * receive beyond its rx_room_bytes, and nobody waits for anybody.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,7 +22,12 @@
 
 enum {
     /* A full ring is looked at again after so long; its reader does not tell. */
-    BLOCKED_TICK_NS = 20000
+    BLOCKED_TICK_NS = 20000,
+    /* A queue that took no more is tried again after so long: readable and writable are two
+     * descriptors' worth of news, and the loop waits for the former. */
+    UNSENT_TICK_NS = 100000,
+    /* So long a worker that leaves lets others wait for its queue to take what is left. */
+    UNSENT_NS_MAX = 1000000
 };
 
 /* --- items ------------------------------------------------------------------------------------ */
@@ -70,6 +76,7 @@ static bool write_packet(struct weir_ring_writer *writer, const struct weir_pack
 
 static struct weir_packet packet_of(const struct crew_item *item)
 {
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): what is lent may be written to, as any batch */
     return (struct weir_packet){.data = (uint8_t *)(uintptr_t)(item + 1),
                                 .path = &item->path,
                                 .length = item->length,
@@ -102,6 +109,18 @@ bool weir_crew_fifo_is_empty(struct crew_fifo *fifo)
 bool weir_crew_is_ring_readable(const struct weir_ring_reader *reader)
 {
     return __atomic_load_n(&reader->ring->written, __ATOMIC_ACQUIRE) != reader->position;
+}
+
+bool weir_crew_are_rings_taken(const struct crew_worker *worker)
+{
+    for (uint32_t i = 0; i < worker->crew->config.workers_max; i++) {
+        const struct weir_ring_writer *writer = &worker->to[i];
+        if (i != worker->index &&
+            __atomic_load_n(&writer->ring->drained, __ATOMIC_ACQUIRE) != writer->position) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* --- whose is it ------------------------------------------------------------------------------ */
@@ -267,36 +286,53 @@ static uint32_t sort_out(struct crew_worker *worker, struct weir_packet *packets
             is_placed = place == PLACE_PARK ? park(worker, &packets[i], shard)
                                             : send_on(worker, &packets[i], shard);
         }
-        if (!is_placed) {
-            is_placed = write_packet(&worker->hand.writer, &packets[i], shard);
-            WEIR_ASSERT(is_placed); /* it has room for all that one receive can give */
+        /* The hand has room for rx_room_bytes. Some drivers give more, from memory of their own. */
+        if (!is_placed && !write_packet(&worker->hand.writer, &packets[i], shard)) {
+            crew_count(&worker->figures.stats.dropped, 1);
         }
     }
     return kept;
 }
 
-static enum weir_status receive_queue(struct crew_worker *worker, uint32_t queue, weir_nsec now,
-                                      struct weir_mut_span room, struct weir_packet *packets,
-                                      uint32_t packets_max, uint32_t *count)
+/* What a receive is given. */
+struct batch {
+    weir_nsec now;
+    struct weir_mut_span room;
+    struct weir_packet *packets;
+    uint32_t packets_max;
+};
+
+static enum weir_status receive_queue(struct crew_worker *worker, uint32_t queue,
+                                      const struct batch *batch, uint32_t *count)
 {
     struct weir_driver *inner = worker->crew->queues[queue];
-    enum weir_status status = inner->ops->receive(inner, now, room, packets, packets_max, count);
+    enum weir_status status = inner->ops->receive(inner, batch->now, batch->room, batch->packets,
+                                                  batch->packets_max, count);
     if (status != WEIR_OK) {
         worker->driver.error = inner->error;
         return status;
     }
     worker->is_moving |= *count > 0;
     crew_count(&worker->figures.stats.packets, *count);
-    worker->driver.is_rx_full |= inner->is_rx_full || *count == packets_max;
-    *count = sort_out(worker, packets, *count);
+    bool is_full = inner->is_rx_full || *count == batch->packets_max;
+    worker->driver.is_rx_full |= is_full;
+    if (queue == worker->index && worker->is_steered && !worker->is_drained) {
+        uint64_t bytes = *count; /* one of nothing is something, too */
+        for (uint32_t i = 0; i < *count; i++) {
+            bytes += batch->packets[i].length;
+        }
+        weir_crew_note_drained(worker, batch->now, bytes, !is_full);
+    }
+    *count = sort_out(worker, batch->packets, *count);
     return WEIR_OK;
 }
 
 /* Sources in turn: 0 what is parked, 1 what is in hand, then rings, then queues. */
-static enum weir_status receive_source(struct crew_worker *worker, uint32_t source, weir_nsec now,
-                                       struct weir_mut_span room, struct weir_packet *packets,
-                                       uint32_t packets_max, uint32_t *count)
+static enum weir_status receive_source(struct crew_worker *worker, uint32_t source,
+                                       const struct batch *batch, uint32_t *count)
 {
+    struct weir_packet *packets = batch->packets;
+    uint32_t packets_max = batch->packets_max;
     uint32_t workers = worker->crew->config.workers_max;
     if (source == 0) {
         *count = receive_parked(worker, packets, packets_max);
@@ -306,82 +342,9 @@ static enum weir_status receive_source(struct crew_worker *worker, uint32_t sour
         uint32_t from = source - 2;
         *count = from == worker->index ? 0 : receive_ring(worker, from, packets, packets_max);
     } else if (worker->reads[source - 2 - workers] && weir_crew_fifo_is_empty(&worker->hand)) {
-        return receive_queue(worker, source - 2 - workers, now, room, packets, packets_max, count);
+        return receive_queue(worker, source - 2 - workers, batch, count);
     }
     return WEIR_OK;
-}
-
-static void begin_round(struct crew_worker *worker, weir_nsec now)
-{
-    uint64_t wakes = 0;
-    if (__atomic_exchange_n(&worker->is_asleep, 0, __ATOMIC_SEQ_CST) != 0 &&
-        worker->event_fd >= 0) {
-        ssize_t n = read(worker->event_fd, &wakes, sizeof(wakes)); /* EAGAIN: nobody had to */
-        (void)n;
-    }
-    worker->round_start = now;
-    worker->is_moving = false;
-    worker->driver.is_rx_full = false;
-    crew_count(&worker->figures.stats.rounds, 1);
-    weir_crew_handover(worker, now);
-    weir_crew_run_posts(worker, now);
-}
-
-static enum weir_status crew_receive(struct weir_driver *driver, weir_nsec now,
-                                     struct weir_mut_span room, struct weir_packet *packets,
-                                     uint32_t packets_max, uint32_t *count)
-{
-    struct crew_worker *worker = (struct crew_worker *)driver;
-    uint32_t sources = 2 + 2 * worker->crew->config.workers_max;
-    enum weir_status status = WEIR_OK;
-
-    *count = 0;
-    give_back(worker);
-    if (worker->source == 0) {
-        begin_round(worker, now);
-        if (!weir_crew_is_in(worker)) {
-            return WEIR_OK; /* the others may be further already, and no fence tells so */
-        }
-    }
-    while (status == WEIR_OK && *count == 0 && worker->source < sources) {
-        give_back(worker);
-        status = receive_source(worker, worker->source, now, room, packets, packets_max, count);
-        worker->source++;
-    }
-    bool is_round_over = worker->source == sources;
-    driver->is_rx_full |= !is_round_over;
-    worker->source = is_round_over ? 0 : worker->source;
-    return status;
-}
-
-/* --- the rest of the driver ------------------------------------------------------------------- */
-
-static void copy_limits(struct crew_worker *worker)
-{
-    const struct weir_driver *inner = worker->crew->queues[worker->index];
-    worker->driver.run_bytes_max = inner->run_bytes_max;
-    worker->driver.run_segments_max = inner->run_segments_max;
-    worker->driver.datagram_bytes_max = inner->datagram_bytes_max;
-    worker->driver.headroom_bytes = inner->headroom_bytes;
-    worker->driver.is_joined = inner->is_joined;
-    worker->driver.is_unchecked = inner->is_unchecked;
-}
-
-static enum weir_status crew_send(struct weir_driver *driver, weir_nsec now,
-                                  const struct weir_transmit *transmits, uint32_t count,
-                                  uint32_t *sent)
-{
-    struct crew_worker *worker = (struct crew_worker *)driver;
-    struct weir_driver *inner = worker->crew->queues[worker->index];
-    enum weir_status status = inner->ops->send(inner, now, transmits, count, sent);
-    driver->error = inner->error;
-    copy_limits(worker);
-    return status;
-}
-
-static int crew_fd(const struct weir_driver *driver)
-{
-    return ((const struct crew_worker *)driver)->epoll_fd;
 }
 
 static void wake_others(struct crew_worker *worker)
@@ -398,6 +361,114 @@ static bool is_readable(const struct crew_worker *worker, const struct weir_ring
     return __atomic_load_n(&reader->ring->written, __ATOMIC_ACQUIRE) != reader->position + lent;
 }
 
+/* Once all shards are here what is parked goes first, to its end: under a load that keeps every
+ * receive full it would never be empty otherwise, and no further change could begin. */
+static bool is_source_over(const struct crew_worker *worker)
+{
+    return worker->source != 0 || worker->gained_count > 0 || worker->lent == NULL ||
+           !is_readable(worker, &worker->park.reader);
+}
+
+static void begin_round(struct crew_worker *worker, weir_nsec now)
+{
+    uint64_t wakes = 0;
+    if (__atomic_exchange_n(&worker->is_asleep, 0, __ATOMIC_ACQ_REL) != 0 &&
+        worker->event_fd >= 0) {
+        ssize_t n = read(worker->event_fd, &wakes, sizeof(wakes)); /* EAGAIN: nobody had to */
+        (void)n;
+    }
+    worker->round_start = now;
+    worker->is_moving = false;
+    worker->driver.is_rx_full = false;
+    crew_count(&worker->figures.stats.rounds, 1);
+    weir_crew_handover(worker, now);
+    weir_crew_run_posts(worker, now);
+}
+
+static enum weir_status crew_receive(struct weir_driver *driver, weir_nsec now,
+                                     struct weir_mut_span room, struct weir_packet *packets,
+                                     uint32_t packets_max, uint32_t *count)
+{
+    struct crew_worker *worker = (struct crew_worker *)(void *)driver;
+    const struct batch batch = {now, room, packets, packets_max};
+    uint32_t sources = 2 + 2 * worker->crew->config.workers_max;
+    enum weir_status status = WEIR_OK;
+
+    *count = 0;
+    give_back(worker);
+    if (worker->source == 0) {
+        begin_round(worker, now);
+        if (!weir_crew_is_in(worker)) {
+            return WEIR_OK; /* the others may be further already, and no fence tells so */
+        }
+    }
+    while (status == WEIR_OK && *count == 0 && worker->source < sources) {
+        give_back(worker);
+        status = receive_source(worker, worker->source, &batch, count);
+        worker->source += is_source_over(worker);
+    }
+    bool is_round_over = worker->source == sources;
+    driver->is_rx_full |= !is_round_over;
+    worker->source = is_round_over ? 0 : worker->source;
+    wake_others(worker); /* not only before we sleep: under full load we never do */
+    return status;
+}
+
+/* --- the rest of the driver ------------------------------------------------------------------- */
+
+static void copy_limits(struct crew_worker *worker)
+{
+    const struct weir_driver *inner = worker->crew->queues[worker->index];
+    worker->driver.run_bytes_max = inner->run_bytes_max;
+    worker->driver.run_segments_max = inner->run_segments_max;
+    worker->driver.datagram_bytes_max = inner->datagram_bytes_max;
+    worker->driver.headroom_bytes = inner->headroom_bytes;
+    worker->driver.is_joined = inner->is_joined;
+    worker->driver.is_unchecked = inner->is_unchecked;
+}
+
+/* The queue takes nothing, and others wait for the shards that leave with us: what is left over is
+ * lost then as it might be on the way. */
+static enum weir_status give_up_unsent(struct crew_worker *worker, weir_nsec now, uint32_t count,
+                                       uint32_t *sent)
+{
+    if (worker->blocked_at == 0) {
+        worker->blocked_at = now;
+    }
+    if (now - worker->blocked_at < UNSENT_NS_MAX) {
+        return WEIR_AGAIN;
+    }
+    crew_count(&worker->figures.stats.unsent, count - *sent);
+    *sent = count;
+    return WEIR_OK;
+}
+
+/* On our own queue: whoever read it before us has stopped when he saw that we come, and nobody
+ * gives us a shard before that. */
+static enum weir_status crew_send(struct weir_driver *driver, weir_nsec now,
+                                  const struct weir_transmit *transmits, uint32_t count,
+                                  uint32_t *sent)
+{
+    struct crew_worker *worker = (struct crew_worker *)(void *)driver;
+    struct weir_driver *inner = worker->crew->queues[worker->index];
+    *sent = 0;
+    enum weir_status status = inner->ops->send(inner, now, transmits, count, sent);
+    driver->error = inner->error;
+    copy_limits(worker);
+    if (status == WEIR_AGAIN && crew_is_leaving(worker)) {
+        return give_up_unsent(worker, now, count, sent);
+    }
+    worker->blocked_at = 0;
+    return status;
+}
+
+/* While anything is in hand no queue is read, so they must not keep us from waiting either. */
+static int crew_fd(const struct weir_driver *driver)
+{
+    const struct crew_worker *worker = (const struct crew_worker *)(const void *)driver;
+    return is_readable(worker, &worker->hand.reader) ? -1 : worker->epoll_fd;
+}
+
 static bool is_anything_readable(const struct crew_worker *worker)
 {
     for (uint32_t i = 0; i < worker->crew->config.workers_max; i++) {
@@ -411,17 +482,21 @@ static bool is_anything_readable(const struct crew_worker *worker)
 }
 
 /* The last call before the loop waits: from here on the others have to wake us, so what they did
- * before they knew is looked for once more. What could not be read on is tried again in a moment. */
+ * before they knew is looked for once more. What could not be read on is tried again in a
+ * moment. */
 static weir_nsec crew_next_timeout(const struct weir_driver *driver)
 {
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): no worker is const */
     struct crew_worker *worker = (struct crew_worker *)(uintptr_t)driver;
     weir_nsec deadline = WEIR_NEVER;
 
     wake_others(worker);
-    __atomic_store_n(&worker->is_asleep, 1, __ATOMIC_SEQ_CST);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    (void)__atomic_exchange_n(&worker->is_asleep, 1, __ATOMIC_ACQ_REL);
     if (is_anything_readable(worker)) {
         deadline = worker->is_moving ? 0 : worker->round_start + BLOCKED_TICK_NS;
+    }
+    if (weir_loop_is_blocked(worker->loop)) {
+        deadline = weir_min_u64(deadline, worker->round_start + UNSENT_TICK_NS);
     }
     if (__atomic_load_n(&worker->crew->is_stopping, __ATOMIC_ACQUIRE) != 0 ||
         __atomic_load_n(&worker->is_dismissed, __ATOMIC_ACQUIRE) != 0 || worker->is_ending) {

@@ -109,7 +109,7 @@ static enum weir_status crew_output(void *endpoint, weir_nsec now, struct weir_t
             drain(shard, now);
         }
         if (status == WEIR_OK) {
-            worker->output_at = at;
+            worker->output_at = before == 0 ? at + 1 : at; /* it had all the room, or the rest */
             return WEIR_OK;
         }
     }
@@ -125,6 +125,11 @@ const struct weir_verbs weir_crew_endpoint = {
 };
 
 /* --- work of other threads -------------------------------------------------------------------- */
+
+/* Of a shard in one round, so that whoever posts without end keeps nobody else waiting. */
+enum {
+    POSTS_MAX = 256
+};
 
 static bool read_post(struct crew_shard *shard, uint8_t *work, uint32_t *length)
 {
@@ -142,9 +147,15 @@ void weir_crew_run_posts(struct crew_worker *worker, weir_nsec now)
     uint32_t length = 0;
     for (uint32_t i = 0; i < worker->shard_count; i++) {
         struct crew_shard *shard = &worker->crew->shards[worker->shards[i]];
-        while (read_post(shard, work, &length)) {
-            crew_count(&worker->figures.stats.works, 1);
+        uint32_t count = 0;
+        while (count < POSTS_MAX && read_post(shard, work, &length)) {
             worker->crew->on_work(shard->user, now, work, length);
+            count++;
+        }
+        if (count > 0) {
+            crew_count(&worker->figures.stats.works, count);
+            worker->is_moving = true;
+            drain(shard, now);
         }
     }
 }
@@ -177,9 +188,11 @@ enum weir_status weir_crew_post(struct weir_crew *crew, uint32_t shard, const vo
     memcpy(pair[0].data, &length, sizeof(length));
     memcpy(pair[0].data + sizeof(length), work, length);
     (void)weir_ring_commit_write(&to->post_writer, bytes);
-    /* Should the shard move on just now, its new owner looks for posts when it takes it. */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    weir_crew_wake(&crew->workers[crew_owner(crew, shard, crew_control_load(crew).now)]);
-    weir_crew_wake(&crew->workers[crew_owner(crew, shard, crew_control_load(crew).before)]);
+    /* Should the shard move on just now, its new owner looks for posts when it takes it: whoever
+     * publishes the next number has seen this one, and the post with it. */
+    struct crew_control control =
+        crew_control_of(__atomic_fetch_add(&crew->control, 0, __ATOMIC_ACQ_REL));
+    weir_crew_wake(&crew->workers[crew_owner(crew, shard, control.now)]);
+    weir_crew_wake(&crew->workers[crew_owner(crew, shard, control.before)]);
     return WEIR_OK;
 }

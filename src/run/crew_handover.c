@@ -6,13 +6,39 @@
  *   see      what was in hand is placed, the change before is over: route by the new number, read
  *            no more from the queues that are to go, owe a fence to all that were there
  *   fences   out as the rings have room, in as crew_driver.c meets them
- *   let go   once all are out and in: nothing can come any more by the old number. And once the queue
- *            that we send on has taken all that there was, for another may be its reader next
+ *   steer    with steering in the kernel, once all are out and in: packets of the shards that are
+ *            to go come by their new queue; what is in ours is read until it is empty
+ *   let go   once all are out and in: nothing can come any more by the old number. Of a worker that
+ *            ends also once the queue that it sends on has taken all there was, for another is its
+ *            reader next
  *   take     the shards that the one before has let go of, the queues that all have
  *   end      of a worker that is one too many
  */
 #include "run/crew_internal.h"
 
+enum {
+    /* From the kernel's look at the table to the packet in the socket, on another processor: less
+     * than a microsecond, unless it is interrupted. (To wait for the end of all that runs there,
+     * membarrier, takes 10 ms and more.) */
+    STEER_LAG_NS = 100000,
+    /* A hand that stays full so long does not hold up the hand-over. */
+    DRAIN_BLOCKED_NS = 1000000
+};
+
+static bool is_steering(const struct crew_worker *worker)
+{
+    return worker->crew->config.steer != NULL;
+}
+
+/* --- see -------------------------------------------------------------------------------------- */
+
+static void drop_queue(struct crew_worker *worker, uint32_t q)
+{
+    worker->reads[q] = false;
+    weir_crew_watch(worker, q, false);
+}
+
+/* Our own queue, when the kernel steers, has what is for the shards that we still run. */
 static void note_gained(struct crew_worker *worker)
 {
     const struct weir_crew *crew = worker->crew;
@@ -24,9 +50,9 @@ static void note_gained(struct crew_worker *worker)
     worker->has_gained = worker->gained_count > 0;
     for (uint32_t q = 0; q < crew->config.workers_max; q++) {
         worker->awaits[q] = crew_reader(q, worker->seen.now) == worker->index && !worker->reads[q];
-        if (worker->reads[q] && crew_reader(q, worker->seen.now) != worker->index) {
-            worker->reads[q] = false;
-            weir_crew_watch(worker, q, false);
+        if (worker->reads[q] && crew_reader(q, worker->seen.now) != worker->index &&
+            !(is_steering(worker) && q == worker->index)) {
+            drop_queue(worker, q);
         }
     }
 }
@@ -36,6 +62,8 @@ static void see(struct crew_worker *worker, struct crew_control control)
 {
     bool is_new = control.before <= worker->index;
     worker->seen = control;
+    worker->is_steered = false;
+    worker->is_drained = false;
     note_gained(worker);
     uint64_t others =
         control.before == WEIR_CREW_WORKERS_MAX ? UINT64_MAX : (UINT64_C(1) << control.before) - 1;
@@ -54,6 +82,44 @@ static void send_fences(struct crew_worker *worker)
             worker->woken |= UINT64_C(1) << to;
         }
     }
+}
+
+/* --- steer, let go ---------------------------------------------------------------------------- */
+
+/* The shards' next packets wait at their new owners until we let go. */
+static void steer_away(struct crew_worker *worker)
+{
+    const struct weir_crew *crew = worker->crew;
+    uint32_t leaving = 0;
+    for (uint32_t i = 0; is_steering(worker) && i < worker->shard_count; i++) {
+        uint32_t owner = crew_owner(crew, worker->shards[i], worker->seen.now);
+        if (owner != worker->index) {
+            crew->config.steer(crew->config.steer_user, worker->shards[i], owner);
+            leaving++;
+        }
+    }
+    worker->is_steered = true;
+    worker->is_drained = leaving == 0;
+    worker->drained_bytes = 0;
+    worker->drain_from = weir_loop_now(worker->loop) + STEER_LAG_NS;
+}
+
+void weir_crew_note_drained(struct crew_worker *worker, weir_nsec now, uint64_t bytes,
+                            bool is_empty)
+{
+    if (now >= worker->drain_from) {
+        worker->drained_bytes += bytes;
+        worker->is_drained =
+            is_empty || worker->drained_bytes > worker->crew->config.steer_bytes_max;
+    }
+}
+
+/* What is in hand waits for room in a ring whose reader may wait for our shards: then order yields,
+ * so that nobody waits for ever. */
+static bool is_drained(struct crew_worker *worker, weir_nsec now)
+{
+    return worker->is_drained || (!weir_crew_fifo_is_empty(&worker->hand) &&
+                                  now >= worker->drain_from + DRAIN_BLOCKED_NS);
 }
 
 /* The shards that are another's now leave with everything in them. */
@@ -75,17 +141,21 @@ static void let_go(struct crew_worker *worker, weir_nsec now)
     }
     worker->shard_count = staying;
     weir_slide_leave(worker->slide, slides, leaving);
+    if (worker->reads[worker->index] && crew_is_leaving(worker)) {
+        drop_queue(worker, worker->index);
+    }
     crew_count(&worker->figures.stats.shards_given, leaving);
+    crew_count(&worker->figures.stats.undrained, worker->is_drained ? 0 : leaving);
     __atomic_store_n(&worker->figures.stats.shards, staying, __ATOMIC_RELAXED);
     __atomic_store_n(&worker->finished, worker->seen.epoch, __ATOMIC_RELEASE);
     weir_crew_wake_all(crew);
 }
 
+/* --- take ------------------------------------------------------------------------------------- */
+
 static void count_pause(struct crew_worker *worker, weir_nsec pause)
 {
-    uint32_t bucket = pause < 2 ? 0 : 63 - (uint32_t)__builtin_clzll(pause);
-    bucket = bucket < WEIR_CREW_PAUSE_BUCKETS ? bucket : WEIR_CREW_PAUSE_BUCKETS - 1;
-    crew_count(&worker->figures.stats.pauses[bucket], 1);
+    crew_count(&worker->figures.stats.pauses[weir_crew_pause_bucket(pause)], 1);
     if (pause > worker->figures.stats.pause_max) {
         __atomic_store_n(&worker->figures.stats.pause_max, pause, __ATOMIC_RELAXED);
     }
@@ -170,6 +240,8 @@ void weir_crew_take_first(struct crew_worker *worker)
     __atomic_store_n(&worker->finished, worker->seen.epoch, __ATOMIC_RELEASE);
 }
 
+/* --- when ------------------------------------------------------------------------------------- */
+
 static bool is_done(const struct crew_worker *worker)
 {
     return worker->finished == worker->seen.epoch; /* its own: no order needed */
@@ -177,14 +249,15 @@ static bool is_done(const struct crew_worker *worker)
 
 static bool can_see(struct crew_worker *worker)
 {
-    return weir_crew_fifo_is_empty(&worker->hand) && !worker->has_gained && is_done(worker);
+    return weir_crew_fifo_is_empty(&worker->hand) && !worker->has_gained && is_done(worker) &&
+           !worker->awaits[worker->index]; /* that is to be emptied, it may be */
 }
 
 bool weir_crew_is_handover_due(const struct crew_worker *worker)
 {
     const struct weir_crew *crew = worker->crew;
     if (crew_control_load(crew).epoch != worker->seen.epoch || worker->fences_out != 0 ||
-        !is_done(worker)) {
+        !is_done(worker) || crew_is_leaving(worker)) {
         return true;
     }
     for (uint32_t s = 0; worker->gained_count > 0 && s < crew->config.shards; s++) {
@@ -213,11 +286,17 @@ void weir_crew_handover(struct crew_worker *worker, weir_nsec now)
         see(worker, control);
     }
     send_fences(worker);
-    if (!is_done(worker) && worker->fences_out == 0 && worker->fences_in == 0 &&
-        !weir_loop_is_blocked(worker->loop)) {
+    bool is_all_here = !is_done(worker) && worker->fences_out == 0 && worker->fences_in == 0;
+    if (is_all_here && !worker->is_steered) {
+        steer_away(worker);
+    }
+    if (is_all_here && is_drained(worker, now) &&
+        !(crew_is_leaving(worker) && weir_loop_is_blocked(worker->loop))) {
         let_go(worker, now);
         take(worker, now);
     }
-    worker->is_ending = weir_crew_is_in(worker) && worker->index >= worker->seen.now &&
-                        is_done(worker) && weir_crew_fifo_is_empty(&worker->hand);
+    /* What it sent on while it emptied its queue is behind its fence: no later one shuts it off. */
+    worker->is_ending = weir_crew_is_in(worker) && crew_is_leaving(worker) && is_done(worker) &&
+                        weir_crew_fifo_is_empty(&worker->hand) &&
+                        (!is_steering(worker) || weir_crew_are_rings_taken(worker));
 }

@@ -7,7 +7,10 @@
  * queues and rings what belongs to the worker's own shards, the endpoint spreads it over them.
  *
  * Atomics, all of them here: control (stored by the coordinator), finished, is_asleep, is_ended and
- * the figures (each stored by its worker), is_stopping and is_dismissed (coordinator).
+ * the figures (each stored by its worker), is_stopping and is_dismissed (coordinator). Whoever
+ * wakes a worker adds 0 to is_asleep after what it has done, the worker swaps 1 in before it looks
+ * for that once more: the two come in one order or the other, so one of them sees. Likewise
+ * control, between a post and the next change.
  */
 #ifndef WEIR_RUN_CREW_INTERNAL_H
 #define WEIR_RUN_CREW_INTERNAL_H
@@ -72,6 +75,7 @@ union crew_figures {
     uint64_t words[sizeof(struct weir_crew_worker_stats) / sizeof(uint64_t)];
 };
 
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): fields in the order they are read in */
 struct crew_worker {
     struct weir_driver driver; /* first */
     struct weir_crew *crew;
@@ -95,6 +99,11 @@ struct crew_worker {
     bool awaits[WEIR_CREW_WORKERS_MAX]; /* queues to be taken */
     bool is_ending;
 
+    /* With steering: of the shards that it is to lose. */
+    bool is_steered, is_drained;
+    weir_nsec drain_from; /* its queue gets nothing for them any more */
+    uint64_t drained_bytes;
+
     struct crew_fifo hand, park;
     struct weir_ring_writer to[WEIR_CREW_WORKERS_MAX];
     struct weir_ring_reader from[WEIR_CREW_WORKERS_MAX];
@@ -108,6 +117,7 @@ struct crew_worker {
     int epoll_fd, event_fd;
     weir_nsec round_start; /* when all sources were last begun with */
     bool is_moving;        /* that round has brought anything further */
+    weir_nsec blocked_at;  /* leaving: since when the queue takes nothing; 0: it does */
     uint32_t first_epoch;  /* that it works in: until then it waits */
     union crew_figures figures;
 
@@ -130,11 +140,15 @@ struct weir_crew {
     bool is_started;
 };
 
-static inline struct crew_control crew_control_load(const struct weir_crew *crew)
+static inline struct crew_control crew_control_of(uint64_t word)
 {
-    uint64_t word = __atomic_load_n(&crew->control, __ATOMIC_ACQUIRE);
     return (struct crew_control){
         .epoch = (uint32_t)(word >> 32), .before = (uint16_t)(word >> 16), .now = (uint16_t)word};
+}
+
+static inline struct crew_control crew_control_load(const struct weir_crew *crew)
+{
+    return crew_control_of(__atomic_load_n(&crew->control, __ATOMIC_ACQUIRE));
 }
 
 static inline uint32_t crew_owner(const struct weir_crew *crew, uint32_t shard, uint32_t workers)
@@ -145,6 +159,8 @@ static inline uint32_t crew_owner(const struct weir_crew *crew, uint32_t shard, 
 /* All queues are read at any time, whatever the number of workers. */
 static inline uint32_t crew_reader(uint32_t queue, uint32_t workers)
 {
+    WEIR_ASSERT(workers > 0);
+    WEIR_ASSERT(workers > 0);
     return queue < workers ? queue : queue % workers;
 }
 
@@ -154,9 +170,15 @@ static inline bool crew_has_finished(const struct crew_worker *worker, uint32_t 
 }
 
 /* Figures: stored by one worker, read by anyone. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): clang-tidy 14 misses the store */
 static inline void crew_count(uint64_t *figure, uint64_t more)
 {
     __atomic_store_n(figure, *figure + more, __ATOMIC_RELAXED);
+}
+
+static inline bool crew_is_leaving(const struct crew_worker *worker)
+{
+    return worker->index >= worker->seen.now;
 }
 
 /* crew_driver.c */
@@ -164,6 +186,8 @@ void weir_crew_driver_init(struct crew_worker *worker);
 bool weir_crew_fifo_is_empty(struct crew_fifo *fifo);
 bool weir_crew_write_fence(struct weir_ring_writer *writer, uint32_t epoch);
 bool weir_crew_is_ring_readable(const struct weir_ring_reader *reader);
+/* Has everything been taken that it ever sent to others? */
+bool weir_crew_are_rings_taken(const struct crew_worker *worker);
 
 /* crew_handover.c */
 /* What the protocol lets the worker do now; called before anything is received. */
@@ -172,6 +196,9 @@ void weir_crew_handover(struct crew_worker *worker, weir_nsec now);
 bool weir_crew_is_in(const struct crew_worker *worker);
 /* Can it do more of that than a moment ago? */
 bool weir_crew_is_handover_due(const struct crew_worker *worker);
+/* Its own queue brought so much, and more waits there or not. */
+void weir_crew_note_drained(struct crew_worker *worker, weir_nsec now, uint64_t bytes,
+                            bool is_empty);
 /* Of the first workers: takes all that is its own. */
 void weir_crew_take_first(struct crew_worker *worker);
 void weir_crew_watch(struct crew_worker *worker, uint32_t queue, bool is_watched);
@@ -186,5 +213,7 @@ bool weir_crew_has_posts(const struct crew_worker *worker);
 /* Now, if it is asleep. */
 void weir_crew_wake(struct crew_worker *worker);
 void weir_crew_wake_all(struct weir_crew *crew);
+/* Of weir_crew_worker_stats.pauses, the one to count it in. */
+uint32_t weir_crew_pause_bucket(weir_nsec pause);
 
 #endif

@@ -186,11 +186,23 @@ static int run_chat(const char *text, uint64_t count)
     return 0;
 }
 
+static void echo_all(int peer)
+{
+    static uint8_t got[CHUNK_BYTES];
+    ssize_t n;
+    while ((n = recv(peer, got, sizeof(got), 0)) > 0) {
+        for (ssize_t sent = 0, more = 0; sent < n; sent += more) {
+            more = send(peer, got + sent, (size_t)(n - sent), MSG_NOSIGNAL);
+            if (more < 0) {
+                die("an echo", "broke off");
+            }
+        }
+    }
+}
+
 /* One connection after the other, both families. */
 static int run_listen(void)
 {
-    static uint8_t got[CHUNK_BYTES];
-
     const union {
         struct sockaddr any;
         struct sockaddr_in6 in6;
@@ -206,16 +218,8 @@ static int run_listen(void)
     printf("ready\n");
     (void)fflush(stdout);
     while (poll(set, 2, -1) > 0 && set[0].revents == 0) {
-        ssize_t n;
         int peer = accept(fd, NULL, NULL);
-        while ((n = recv(peer, got, sizeof(got), 0)) > 0) {
-            for (ssize_t sent = 0, more = 0; sent < n; sent += more) {
-                more = send(peer, got + sent, (size_t)(n - sent), MSG_NOSIGNAL);
-                if (more < 0) {
-                    die("an echo", "broke off");
-                }
-            }
-        }
+        echo_all(peer);
         (void)close(peer);
     }
     return 0;

@@ -54,13 +54,18 @@ static uint32_t draw(uint32_t bound)
 
 static uint64_t rss_bytes(void)
 {
-    unsigned long long pages = 0;
+    /* "total resident ...", in pages */
+    char line[128];
     FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL || fscanf(file, "%*u %llu", &pages) != 1) {
+    const char *resident = NULL;
+    if (file != NULL) {
+        resident = fgets(line, sizeof(line), file) == NULL ? NULL : strchr(line, ' ');
+        (void)fclose(file);
+    }
+    if (resident == NULL) {
         failed("pages in use are not known", 0, 1);
     }
-    (void)fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* --- the honest client ------------------------------------------------------------------------ */

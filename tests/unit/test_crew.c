@@ -23,6 +23,8 @@ struct server {
     struct weir_crew *crew;
     struct weir_driver *queues[WORKERS];
     struct weir_route route;
+    bool is_steered;
+    struct weir_steer *steer;
 
     struct server_shard {
         struct server *server;
@@ -72,6 +74,20 @@ static struct weir_addr open_queues(struct server *server)
     return udp.bind;
 }
 
+/* In the kernel, if it lets us. */
+static void open_steer(struct server *server, struct weir_crew_config *config)
+{
+    char problem[WEIR_STEER_PROBLEM_BYTES];
+    if (weir_steer_open(server->queues, WORKERS, &server->route, WEIR_STEER_RUDP, &server->steer,
+                        problem) == WEIR_OK) {
+        config->steer = weir_steer_set;
+        config->steer_user = server->steer;
+    } else {
+        print_message("left out: %s\n", problem);
+        server->is_steered = false;
+    }
+}
+
 static struct weir_addr open_server(struct server *server, uint32_t workers)
 {
     struct weir_crew_config config;
@@ -85,6 +101,9 @@ static struct weir_addr open_server(struct server *server, uint32_t workers)
     config.queues = server->queues;
     config.route = weir_rudp_route;
     config.route_user = &server->route;
+    if (server->is_steered) {
+        open_steer(server, &config);
+    }
     assert_int_equal(weir_crew_open(&config, &server->crew), WEIR_OK);
     weir_crew_on_work(server->crew, count_work);
     for (uint32_t s = 0; s < SHARDS; s++) {
@@ -109,6 +128,7 @@ static struct weir_addr open_server(struct server *server, uint32_t workers)
 static void close_server(struct server *server)
 {
     weir_crew_close(server->crew);
+    weir_steer_close(server->steer);
     for (uint32_t s = 0; s < SHARDS; s++) {
         weir_mem_unmap(server->shards[s].mem, weir_rudp_mem_size(&server->config));
     }
@@ -117,7 +137,7 @@ static void close_server(struct server *server)
     }
 }
 
-/* --- its clients, one thread ------------------------------------------------------------------- */
+/* --- its clients, one thread ------------------------------------------------------------------ */
 
 struct clients {
     void *mem, *slide_mem;
@@ -245,44 +265,74 @@ static bool are_all_answered(const struct clients *clients)
     return true;
 }
 
+static struct weir_crew_worker_stats sum_figures(const struct server *server)
+{
+    struct weir_crew_worker_stats sum = {.packets = 0};
+    for (uint32_t w = 0; w < WORKERS; w++) {
+        struct weir_crew_worker_stats stats;
+        assert_int_equal(weir_crew_worker_stats(server->crew, w, &stats), WEIR_OK);
+        sum.packets += stats.packets;
+        sum.misrouted += stats.misrouted;
+        sum.shards_gained += stats.shards_gained;
+        sum.undrained += stats.undrained;
+        assert_int_equal(stats.driver_errors, 0);
+    }
+    return sum;
+}
+
+static void wait_for_settled(const struct server *server)
+{
+    while (!weir_crew_is_settled(server->crew)) {
+        (void)usleep(100);
+    }
+}
+
+/* Once the kernel knows where to, less than one in 1,000 has to be sent on. */
+static void check_steering(struct server *server, struct clients *clients)
+{
+    wait_for_settled(server);
+    struct weir_crew_worker_stats before = sum_figures(server);
+    run_for(clients, 4000);
+    struct weir_crew_worker_stats after = sum_figures(server);
+    uint64_t packets = after.packets - before.packets;
+    assert_true(packets > 1000);
+    assert_true((after.misrouted - before.misrouted) * 1000 < packets);
+    assert_int_equal(after.undrained, 0);
+}
+
 /* Every message is echoed once, in order, while workers come and go; nothing is resent for it. */
-static void test_messages_while_workers_come_and_go(void **state)
+static void check_messages(bool is_steered, uint32_t resizes_max)
 {
     static struct server server;
     static struct clients clients;
     struct weir_prng prng;
-    uint64_t gained = 0;
-    uint64_t sent_on = 0;
     uint32_t resizes = 0;
-    (void)state;
     memset(&server, 0, sizeof(server));
     memset(&clients, 0, sizeof(clients));
     weir_prng_init(&prng, 3);
+    server.is_steered = is_steered;
     struct weir_addr addr = open_server(&server, 1);
     open_clients(&clients, &addr);
     run_for(&clients, 1000);
-    while (resizes < 60) {
+    while (resizes < resizes_max) {
         resizes +=
             weir_crew_resize(server.crew, 1 + (uint32_t)weir_prng_below(&prng, WORKERS)) == WEIR_OK;
         assert_int_equal(weir_crew_post(server.crew, resizes % SHARDS, "work", 4), WEIR_OK);
         run_for(&clients, 40 + weir_prng_below(&prng, 60));
     }
+    if (server.is_steered) {
+        check_steering(&server, &clients);
+    }
     clients.is_closing = true;
     while (!are_all_answered(&clients)) {
         run_for(&clients, 1);
     }
-    while (!weir_crew_is_settled(server.crew)) {
-        (void)usleep(100);
-    }
-    for (uint32_t w = 0; w < WORKERS; w++) {
-        struct weir_crew_worker_stats stats;
-        assert_int_equal(weir_crew_worker_stats(server.crew, w, &stats), WEIR_OK);
-        gained += stats.shards_gained;
-        sent_on += stats.misrouted;
-        assert_int_equal(stats.driver_errors, 0);
-    }
-    assert_true(gained > 0);
-    assert_true(sent_on > 0);
+    wait_for_settled(&server);
+    struct weir_crew_worker_stats sum = sum_figures(&server);
+    assert_true(sum.shards_gained > 0);
+    assert_true(server.is_steered || sum.misrouted > 0);
+    print_message("%u resizes: %llu packets, %llu sent on\n", resizes,
+                  (unsigned long long)sum.packets, (unsigned long long)sum.misrouted);
     weir_crew_stop(server.crew);
     uint64_t accepted = 0;
     for (uint32_t s = 0; s < SHARDS; s++) {
@@ -291,6 +341,18 @@ static void test_messages_while_workers_come_and_go(void **state)
     assert_int_equal(accepted, CONNS);
     close_server(&server);
     close_clients(&clients);
+}
+
+static void test_messages_while_workers_come_and_go(void **state)
+{
+    (void)state;
+    check_messages(false, 60);
+}
+
+static void test_messages_with_steering(void **state)
+{
+    (void)state;
+    check_messages(true, 200);
 }
 
 static void test_posts_reach_their_shard(void **state)
@@ -400,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_owners_are_even_and_move_little),
         cmocka_unit_test(test_posts_reach_their_shard),
         cmocka_unit_test(test_messages_while_workers_come_and_go),
+        cmocka_unit_test(test_messages_with_steering),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -405,77 +405,97 @@ static void test_share_is_bounded(void **state)
     free(host.mem);
 }
 
-static void run_shares(uint64_t seed)
-{
+struct crowd {
     struct weir_prng prng;
     struct fixture hosts[HOSTS];
     struct fixture shares[SHARES];
     size_t at[SHARES]; /* which host each has joined */
-    static uint8_t owner[HOLDS_MAX];
-    weir_prng_init(&prng, seed);
+    uint8_t owner[HOLDS_MAX];
+};
+
+static void join_any(struct crowd *crowd, size_t share)
+{
+    crowd->at[share] = draw_below(&crowd->prng, HOSTS);
+    weir_slide_join(crowd->shares[share].slide, crowd->hosts[crowd->at[share]].slide);
+}
+
+/* Fills a batch of the host; its shares drop some of what they hold, and hold pieces of it. */
+static void receive_and_hold(struct crowd *crowd, uint64_t seed, size_t host)
+{
+    struct weir_prng *prng = &crowd->prng;
+    struct weir_mut_span room = weir_slide_room(crowd->hosts[host].slide);
+    CHECK(seed, room.length >= BATCH);
+    (void)sum_held(seed);
+    for (size_t i = 0; i < BATCH; i++) {
+        room.data[i] = (uint8_t)weir_prng_next(prng);
+    }
+    weir_slide_received(crowd->hosts[host].slide, BATCH);
+    for (size_t i = 0; i < HOLDS_MAX; i++) {
+        if (shadows[i].hold.span.length > 0 && draw_below(prng, 8) == 0) {
+            weir_slide_drop(crowd->shares[crowd->owner[i]].slide, &shadows[i].hold);
+        }
+        size_t share = draw_below(prng, SHARES);
+        if (shadows[i].hold.span.length == 0 && crowd->at[share] == host &&
+            draw_below(prng, 8) == 0) {
+            size_t offset = draw_below(prng, BATCH - HOLD_BYTES_MAX);
+            struct weir_span span =
+                weir_span_of(room.data + offset, 1 + draw_below(prng, HOLD_BYTES_MAX));
+            crowd->owner[i] = (uint8_t)share;
+            memcpy(shadows[i].bytes, span.data, span.length);
+            (void)weir_slide_hold(crowd->shares[share].slide, &shadows[i].hold, span);
+        }
+    }
+}
+
+/* Some move on; leaving together, as many as have the same host. */
+static void move_some(struct crowd *crowd, uint64_t seed, size_t host)
+{
+    struct weir_slide *leaving[SHARES];
+    uint32_t count = 0;
+    for (size_t i = 0; i < SHARES; i++) {
+        if (crowd->at[i] == host && draw_below(&crowd->prng, 4) == 0) {
+            leaving[count++] = crowd->shares[i].slide;
+            crowd->at[i] = HOSTS;
+        }
+    }
+    weir_slide_leave(crowd->hosts[host].slide, leaving, count);
+    (void)sum_held(seed);
+    for (size_t i = 0; i < SHARES; i++) {
+        if (crowd->at[i] == HOSTS) {
+            join_any(crowd, i);
+        }
+    }
+}
+
+static void run_shares(uint64_t seed)
+{
+    static struct crowd crowd;
+    weir_prng_init(&crowd.prng, seed);
     memset(shadows, 0, sizeof(shadows));
     for (size_t i = 0; i < HOSTS; i++) {
-        hosts[i] = make_slide(0);
+        crowd.hosts[i] = make_slide(0);
     }
     for (size_t i = 0; i < SHARES; i++) {
-        shares[i] = make_slide(weir_prng_below(&prng, 2) == 0 ? 0 : SECONDARY);
-        at[i] = draw_below(&prng, HOSTS);
-        weir_slide_join(shares[i].slide, hosts[at[i]].slide);
+        crowd.shares[i] = make_slide(weir_prng_below(&crowd.prng, 2) == 0 ? 0 : SECONDARY);
+        join_any(&crowd, i);
     }
     for (int step = 0; step < 600; step++) {
-        size_t host = draw_below(&prng, HOSTS);
-        struct weir_mut_span room = weir_slide_room(hosts[host].slide);
-        CHECK(seed, room.length >= BATCH);
-        (void)sum_held(seed);
-        for (size_t i = 0; i < BATCH; i++) {
-            room.data[i] = (uint8_t)weir_prng_next(&prng);
-        }
-        weir_slide_received(hosts[host].slide, BATCH);
-        for (size_t i = 0; i < HOLDS_MAX; i++) {
-            if (shadows[i].hold.span.length > 0 && draw_below(&prng, 8) == 0) {
-                weir_slide_drop(shares[owner[i]].slide, &shadows[i].hold);
-            }
-            size_t share = draw_below(&prng, SHARES);
-            if (shadows[i].hold.span.length == 0 && at[share] == host &&
-                draw_below(&prng, 8) == 0) {
-                size_t offset = draw_below(&prng, BATCH - HOLD_BYTES_MAX);
-                struct weir_span span =
-                    weir_span_of(room.data + offset, 1 + draw_below(&prng, HOLD_BYTES_MAX));
-                owner[i] = (uint8_t)share;
-                memcpy(shadows[i].bytes, span.data, span.length);
-                (void)weir_slide_hold(shares[share].slide, &shadows[i].hold, span);
-            }
-        }
-        /* Some move on; leaving together, as many as have the same host. */
-        struct weir_slide *leaving[SHARES];
-        uint32_t count = 0;
-        for (size_t i = 0; i < SHARES; i++) {
-            if (at[i] == host && draw_below(&prng, 4) == 0) {
-                leaving[count++] = shares[i].slide;
-                at[i] = HOSTS;
-            }
-        }
-        weir_slide_leave(hosts[host].slide, leaving, count);
-        (void)sum_held(seed);
-        for (size_t i = 0; i < SHARES; i++) {
-            if (at[i] == HOSTS) {
-                at[i] = draw_below(&prng, HOSTS);
-                weir_slide_join(shares[i].slide, hosts[at[i]].slide);
-            }
-        }
+        size_t host = draw_below(&crowd.prng, HOSTS);
+        receive_and_hold(&crowd, seed, host);
+        move_some(&crowd, seed, host);
     }
     for (size_t i = 0; i < HOLDS_MAX; i++) {
         if (shadows[i].hold.span.length > 0) {
-            weir_slide_drop(shares[owner[i]].slide, &shadows[i].hold);
+            weir_slide_drop(crowd.shares[crowd.owner[i]].slide, &shadows[i].hold);
         }
     }
     for (size_t i = 0; i < SHARES; i++) {
-        CHECK(seed, weir_slide_stats(shares[i].slide)->held_bytes == 0);
-        CHECK(seed, weir_slide_stats(shares[i].slide)->secondary_bytes == 0);
-        free(shares[i].mem);
+        CHECK(seed, weir_slide_stats(crowd.shares[i].slide)->held_bytes == 0);
+        CHECK(seed, weir_slide_stats(crowd.shares[i].slide)->secondary_bytes == 0);
+        free(crowd.shares[i].mem);
     }
     for (size_t i = 0; i < HOSTS; i++) {
-        free(hosts[i].mem);
+        free(crowd.hosts[i].mem);
     }
 }
 
