@@ -38,11 +38,6 @@ static struct server {
     struct shard shards[SHARDS];
 } server;
 
-static void add(uint64_t *figure)
-{
-    (void)__atomic_add_fetch(figure, 1, __ATOMIC_RELAXED);
-}
-
 /* Each connection has a counter for itself. A server that accepts more than it was asked to is not
  * what is tested here. */
 static void accept_next(struct shard *shard, struct weir_rudp_conn *conn)
@@ -62,13 +57,13 @@ static void echo(struct shard *shard, const struct weir_rudp_event *event)
     uint64_t *expected = (uint64_t *)weir_rudp_user(event->conn);
     memcpy(&message, data.data, sizeof(message));
     if (data.length != CREW_LOAD_MESSAGE_BYTES || message.number != *expected) {
-        add(&shard->disordered);
+        (void)__atomic_add_fetch(&shard->disordered, 1, __ATOMIC_RELAXED);
     }
     *expected = message.number + 1;
     if (weir_rudp_send(event->conn, &how, data.data, data.length) != WEIR_OK) {
-        add(&shard->refused);
+        (void)__atomic_add_fetch(&shard->refused, 1, __ATOMIC_RELAXED);
     }
-    add(&shard->messages);
+    (void)__atomic_add_fetch(&shard->messages, 1, __ATOMIC_RELAXED);
 }
 
 static void on_events(void *user, weir_nsec now)

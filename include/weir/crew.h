@@ -58,10 +58,10 @@ struct weir_crew_config {
                              1 MiB; room for what one receive may give, headers included. A driver
                              that gives more, from memory of its own, may see some of it dropped */
     uint32_t packets_max; /* datagrams one receive gives, default 1,024, at least 128 */
-    /* Tells the kernel by which queue the packets of a shard shall come from now on: weir_steer_set.
-     * Called for all shards at the start, then by the worker that gives a shard away; that goes on
-     * only when what was in its queue by then has been handled. Default NULL: the queues carry what
-     * they carry, whatever the number of workers */
+    /* Tells the kernel by which queue the packets of a shard shall come from now on:
+     * weir_steer_set. Called for all shards at the start, then by the worker that gives a shard
+     * away; that goes on only when what was in its queue by then has been handled. Default NULL:
+     * the queues carry what they carry, whatever the number of workers */
     void (*steer)(void *steer_user, uint32_t shard, uint32_t queue);
     void *steer_user;
     uint64_t steer_bytes_max; /* with steer: more than this has never waited in one queue, default

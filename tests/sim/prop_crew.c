@@ -5,9 +5,10 @@
  *   prop_crew FIRST_SEED COUNT
  *
  * The queues, the endpoints and the clock are ours. Each connection's packets are numbered and come
- * by one queue, or by that which the crew has named for the shard; each shard's endpoint checks that it gets those of its connections, in order, each
- * once, and holds on to the bytes of some. Workers are run in any order, some of them rarely, with
- * rings so short that they are full most of the time.
+ * by one queue, or by the one that the crew has named for their shard; each shard's endpoint checks
+ * that it gets those of its connections, in order, each once, and holds on to the bytes of some.
+ * Workers are run in any order, some of them rarely, with rings so short that they are full most of
+ * the time.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /*
  * test_crew_kcp.c - KCP over real sockets under a crew whose number of workers changes.
  *
- * KCP's sessions lead to their shard by the client's address, so each client has a socket of its own.
+ * KCP's sessions lead to their shard by the client's address: each client has a socket of its own.
  */
 #include "seed.h"
 
@@ -104,7 +104,7 @@ static struct weir_addr open_server(struct server *server)
     return udp.bind;
 }
 
-/* --- a client: numbered messages, their echoes in order ---------------------------------------- */
+/* --- a client: numbered messages, their echoes in order --------------------------------------- */
 
 struct client {
     struct endpoint endpoint;
