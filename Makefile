@@ -76,6 +76,8 @@ model: ## docs/model/crew.pml in more sizes than make test has time for
 	tools/model.sh -DRESIZES=3
 	tools/model.sh -DPACKETS=2
 	tools/model.sh -DPACKETS=2 -DRING=2
+	tools/model.sh -DSTEERED -DSTRAYS=0 -DPACKETS=2
+	tools/model.sh -DSTEERED
 
 .PHONY: packetdrill-adapter
 packetdrill-adapter: ## build/libweir-packetdrill.so, for packetdrill's --so_filename

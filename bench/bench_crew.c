@@ -10,8 +10,8 @@
  *            spread by address with the rest going through rings. Clients are another process.
  *   scaling: as many messages as go, with 1 worker and with 2, in turn. Clients need a processor
  *            themselves, so beside messages a second there is what counts where processors are
- *            many: messages for a second of the server's processor time. Workers share nothing and
- *            wait for nobody: n of them on n processors carry n times that.
+ *            many: messages for a second of the server's processor time, times the number of
+ *            workers. That is computed: it leaves out what shared caches and memory cost.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,8 +117,7 @@ static void measure_scaling(struct bench *bench, bool is_steered)
                                       "million/s", true},
                  rates, 2);
     bench_report(bench,
-                 &(struct bench_case){name, "what a processor for each worker would carry",
-                                      "million/s", true},
+                 &(struct bench_case){name, "computed for a processor each", "million/s", true},
                  capacities, 2);
 }
 

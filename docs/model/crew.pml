@@ -7,6 +7,9 @@
  * the number of workers RESIZES times, each time to any other number. What others can see of a worker's
  * step is one atomic step here; the steps come in any order that their guards allow.
  *
+ * With -DSTEERED the kernel puts each shard's packets into the queue that the shard was given last, and STRAYS
+ * packets into any queue; without, each queue carries the same shards for ever.
+ *
  * What is claimed: no packet is lost, handled twice or overtaken within its shard; no shard and no queue
  * ever has two workers; nobody waits for ever (there is no invalid end state).
  *
@@ -21,12 +24,16 @@
 #ifndef PACKETS
 #define PACKETS 1 /* of each shard */
 #endif
+#ifndef STRAYS
+#define STRAYS 1 /* packets of shard 4, in no order, STEERED */
+#endif
 #define WORKERS 3
 #define SHARDS 5
 #define QUEUES 3
 #define NOBODY 7
 #define NONE 255
 #define FENCE 128 /* + epoch; below it a packet: shard * 8 + its number within the shard */
+#define STRAY (4 * 8 + 7)
 
 /* The control word: written by the coordinator alone, whole. */
 byte epoch = 1;
@@ -59,16 +66,42 @@ byte total = 0;
 #define OWNER(s, n) ((n) == 1 -> 0 : (((n) == 2 || (s) != 4) -> (s) % 2 : 2))
 #define READER(q, n) ((q) < (n) -> (q) : (q) % (n))
 
+#ifdef STEERED
+/* What waits in a queue, and the queue of each shard: the table in the kernel. A packet that does not fit
+ * has not arrived yet. Only shards 1 and 4 get any: those that move, each to another worker. */
+#define QUEUE_MAX 2
+#define TOTAL (2 * PACKETS + STRAYS)
+chan waiting[QUEUES] = [QUEUE_MAX] of {byte};
+byte steering[SHARDS];
+byte arrived[SHARDS];
+byte strays = 0;
+#define IS_LEFT(q) (len(waiting[q]) > 0)
+#define TAKE_NEXT(q) waiting[q] ? hand
+/* Our own queue is read until we have let go. */
+#define IS_READ(q) (READER(q, n) == me || ((q) == me && finished[me] != seen))
+#define IS_STRAY(packet) ((packet) == STRAY)
+#define STEER(s) if :: holder[s] == me && OWNER(s, n) != me -> steering[s] = OWNER(s, n); \
+    is_drained = false :: else fi
+#else
 /* Queue q carries the shards q, q + QUEUES ..., one packet of each in turn. */
 #define SHARDS_OF(q) ((SHARDS - (q) + QUEUES - 1) / QUEUES)
+#define TOTAL (SHARDS * PACKETS)
 #define IS_LEFT(q) (taken_of[q] < SHARDS_OF(q) * PACKETS)
 #define NEXT(q) (((q) + QUEUES * (taken_of[q] % SHARDS_OF(q))) * 8 + taken_of[q] / SHARDS_OF(q))
+#define TAKE_NEXT(q) hand = NEXT(q); taken_of[q]++
+#define IS_READ(q) (READER(q, n) == me)
+#define IS_STRAY(packet) false
+#endif
 
 /* All packets before it were handled, and it was not. */
 #define HANDLE(packet) \
     assert(holder[(packet) / 8] == me); \
-    assert(handled[(packet) / 8] == (packet) % 8); \
-    handled[(packet) / 8]++; \
+    if \
+    :: IS_STRAY(packet) -> skip \
+    :: else -> \
+        assert(handled[(packet) / 8] == (packet) % 8); \
+        handled[(packet) / 8]++ \
+    fi; \
     total++
 
 #define BIT(set, i) (((set) >> (i)) & 1)
@@ -78,8 +111,7 @@ byte total = 0;
 
 /* Queues that we are to lose are not read any more. */
 #define READ_QUEUE(q) \
-    :: atomic { hand == NONE && reader[q] == me && READER(q, n) == me && IS_LEFT(q) -> \
-            hand = NEXT(q); taken_of[q]++ }
+    :: atomic { hand == NONE && reader[q] == me && IS_READ(q) && IS_LEFT(q) -> TAKE_NEXT(q) }
 
 #define SEND_FENCE(i) \
     :: atomic { BIT(fences_out, i) && HAS_ROOM(TO(me, i)) -> \
@@ -116,6 +148,15 @@ byte total = 0;
 #define GAIN_ALL GAIN(0); GAIN(1); GAIN(2); GAIN(3); GAIN(4)
 /* Those that were there before, for only they have routed by the old number. */
 #define OTHERS(set, i) if :: me != i && i < old_n -> set = set | (1 << i) :: else fi
+#ifdef STEERED
+/* What cannot be read cannot be emptied. */
+#define HAS_QUEUE (reader[me] == me)
+/* What it sent on while it emptied its queue is behind its fence. */
+#define ARE_RINGS_TAKEN (first[TO(me, 0)] == NONE && first[TO(me, 1)] == NONE && first[TO(me, 2)] == NONE)
+#else
+#define ARE_RINGS_TAKEN true
+#define HAS_QUEUE true
+#endif
 #define IS_DONE(i) (!is_alive[i] || finished[i] == epoch)
 
 proctype worker(byte me)
@@ -128,6 +169,8 @@ proctype worker(byte me)
     byte fences_out = 0; /* workers to whom our fence must still go, a bit each */
     byte fences_in = 0;  /* workers whose fence must still come */
     byte gained = 0;     /* shards that are to be ours, until what was parked is handled */
+    bool is_steered = true;
+    bool is_drained = true; /* what was in our queue when we steered has been handled */
 
     /* Started for this epoch: nothing to let go of, and nobody has routed to us before. */
     atomic {
@@ -139,10 +182,11 @@ proctype worker(byte me)
     }
     do
     /* (1) Another number of workers. What is in hand was routed by the old one. */
-    :: atomic { epoch != seen && hand == NONE && gained == 0 && finished[me] == seen ->
+    :: atomic { epoch != seen && hand == NONE && gained == 0 && finished[me] == seen && HAS_QUEUE ->
             seen = epoch;
             n = new_n;
             before = old_n;
+            is_steered = false;
             GAIN_ALL;
             OTHERS(fences_in, 0); OTHERS(fences_in, 1); OTHERS(fences_in, 2);
             OTHERS(fences_out, 0); OTHERS(fences_out, 1); OTHERS(fences_out, 2) }
@@ -166,8 +210,21 @@ proctype worker(byte me)
     READ_RING(1)
     READ_RING(2)
 
+#ifdef STEERED
+    /* (3) From now on the new owners' queues get the packets; ours is read until it has been empty once. */
+    :: atomic { finished[me] != seen && fences_out == 0 && fences_in == 0 && !is_steered ->
+            STEER(0); STEER(1); STEER(2); STEER(3); STEER(4);
+            is_steered = true }
+    :: atomic { is_steered && !is_drained && len(waiting[me]) == 0 &&
+            (hand == NONE || holder[hand / 8] != me) ->
+            is_drained = true }
+#else
+#define is_steered true
+#define is_drained true
+#endif
     /* (3), (4) The old routing brings nothing any more: let go. */
-    :: atomic { finished[me] != seen && fences_out == 0 && fences_in == 0 ->
+    :: atomic { finished[me] != seen && fences_out == 0 && fences_in == 0 && is_steered &&
+            is_drained ->
             LET_GO_SHARD(0); LET_GO_SHARD(1); LET_GO_SHARD(2); LET_GO_SHARD(3); LET_GO_SHARD(4);
             LET_GO_QUEUE(0); LET_GO_QUEUE(1); LET_GO_QUEUE(2);
             finished[me] = seen }
@@ -183,16 +240,36 @@ proctype worker(byte me)
     :: atomic { gained != 0 && parked == NONE && HAS_ALL -> gained = 0 }
 
     /* One too many, and it has let go of everything. */
-    :: atomic { me >= n && finished[me] == seen && hand == NONE ->
+    :: atomic { me >= n && finished[me] == seen && hand == NONE && ARE_RINGS_TAKEN ->
             assert(HEAD(0) == NONE && HEAD(1) == NONE && HEAD(2) == NONE && gained == 0);
             is_alive[me] = false;
             break }
-    :: atomic { is_over && total == SHARDS * PACKETS && IS_DONE(0) && IS_DONE(1) && IS_DONE(2) &&
+    :: atomic { is_over && total == TOTAL && IS_DONE(0) && IS_DONE(1) && IS_DONE(2) &&
             HEAD(0) == NONE && HEAD(1) == NONE && HEAD(2) == NONE ->
             is_alive[me] = false;
             break }
     od
 }
+
+#ifdef STEERED
+#define ARRIVE(s) \
+    :: atomic { arrived[s] < PACKETS && len(waiting[steering[s]]) < QUEUE_MAX -> \
+            waiting[steering[s]] ! (s) * 8 + arrived[s]; arrived[s]++ }
+#define STRAY_TO(q) \
+    :: atomic { strays < STRAYS && len(waiting[q]) < QUEUE_MAX -> waiting[q] ! STRAY; strays++ }
+
+active proctype kernel()
+{
+    do
+    ARRIVE(1)
+    ARRIVE(4)
+    STRAY_TO(0)
+    STRAY_TO(1)
+    STRAY_TO(2)
+    :: arrived[1] == PACKETS && arrived[4] == PACKETS && strays == STRAYS -> break
+    od
+}
+#endif
 
 #define START(i) if :: i >= old_n && i < new_n -> is_alive[i] = true; run worker(i) :: else fi
 
@@ -227,7 +304,7 @@ init
     :: else -> break
     od;
     is_over = true;
-    total == SHARDS * PACKETS && !is_alive[0] && !is_alive[1] && !is_alive[2];
+    total == TOTAL && !is_alive[0] && !is_alive[1] && !is_alive[2];
     assert(first[1] == NONE && first[2] == NONE && first[3] == NONE && first[5] == NONE &&
            first[6] == NONE && first[7] == NONE)
 }

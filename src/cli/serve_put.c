@@ -46,7 +46,10 @@ static int check_old(struct cli_upload *upload, const struct cli_http_request *r
     if (!upload->is_new && !S_ISREG(stat.st_mode)) {
         return 409;
     }
-    upload->old = upload->is_new ? (struct cli_http_file){0} : cli_file_of(&stat);
+    memset(&upload->old, 0, sizeof(upload->old));
+    if (!upload->is_new) {
+        upload->old = cli_file_of(&stat);
+    }
     upload->is_conditional = fields[CLI_HTTP_IF_MATCH].data != NULL ||
                              fields[CLI_HTTP_IF_NONE_MATCH].data != NULL ||
                              fields[CLI_HTTP_IF_UNMODIFIED_SINCE].data != NULL;

@@ -11,7 +11,8 @@
 #define WEIR_RUDP_ID_H
 
 #include "base/hash.h"
-#include "weir/route.h"
+
+struct weir_route;
 
 enum {
     WEIR_RUDP_ID_ROUNDS = 4

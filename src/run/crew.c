@@ -548,7 +548,7 @@ uint32_t weir_crew_pause_bucket(weir_nsec pause)
         return 0;
     }
     uint32_t log = 63 - (uint32_t)__builtin_clzll(pause);
-    uint64_t bucket = log * 4 + (pause >> (log - 2) & 3);
+    uint64_t bucket = (uint64_t)log * 4 + (pause >> (log - 2) & 3);
     return (uint32_t)weir_min_u64(bucket, WEIR_CREW_PAUSE_BUCKETS - 1);
 }
 
