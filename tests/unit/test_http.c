@@ -481,7 +481,10 @@ static void read_long_line(const char *start, size_t step)
     assert_int_equal(read_head("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
                      0);
     for (size_t i = 0; i < sizeof(line) - 1; i++) {
-        line[i] = i < length ? start[i] : 'x';
+        line[i] = 'x';
+        if (i < length) {
+            line[i] = start[i];
+        }
     }
     (void)read_body(line, step, &sink, &status);
     assert_int_equal(status, 400);
