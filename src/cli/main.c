@@ -35,12 +35,13 @@ enum {
 static int print_help(void)
 {
     printf("Usage: weir COMMAND [OPTION...]\n"
-           "Transports in user space: a guarantee per message, over any UDP path.\n\n"
+           "Transports in user space: RUDP, with a guarantee per message, KCP and TCP.\n\n"
            "Commands:\n");
     for (size_t i = 0; i < COMMANDS_COUNT; i++) {
         printf("  %-8s%s\n", commands[i].name, commands[i].summary);
     }
-    printf("\nAddresses are URLs: rudp://host:port, rudp://[v6]:port, rudp://*:port to listen.\n"
+    printf("\nAddresses are URLs: rudp://host:port, rudp://[v6]:port, rudp://*:port to listen;\n"
+           "kcp:// and tcp:// alike.\n"
            "\"weir help COMMAND\" or \"weir COMMAND --help\" explains one, with examples.\n\n"
            "Examples:\n"
            "  weir recv rudp://*:4433 -o inbox\n"

@@ -41,14 +41,6 @@ uint32_t weir_tcp_index_max(const struct weir_tcp *ep)
     return (ep->tables[0].group_count + ep->tables[1].group_count) * 32;
 }
 
-struct weir_tcp_conn *weir_tcp_conn_at(const struct weir_tcp *ep, uint32_t index)
-{
-    uint8_t *at = index < ep->slots4
-                      ? ep->tables[0].entries + (size_t)index * RECORD4_BYTES
-                      : ep->tables[1].entries + (size_t)(index - ep->slots4) * RECORD6_BYTES;
-    return (struct weir_tcp_conn *)(void *)at;
-}
-
 struct weir_path weir_tcp_path(const struct weir_tcp *ep, const struct weir_tcp_conn *conn)
 {
     const uint8_t *at = (const uint8_t *)conn;

@@ -472,7 +472,6 @@ void weir_tcp_end_release(struct weir_tcp *ep, uint8_t end);
 /* --- conn.c */
 bool weir_tcp_is_6(const struct weir_tcp *ep, const struct weir_tcp_conn *conn);
 struct record *weir_tcp_record(const struct weir_tcp *ep, const struct weir_tcp_conn *conn);
-struct weir_tcp_conn *weir_tcp_conn_at(const struct weir_tcp *ep, uint32_t index);
 void weir_tcp_count_drop(struct weir_tcp *ep, enum weir_tcp_drop reason);
 struct weir_tcp_conn *weir_tcp_conn_find(struct weir_tcp *ep, const struct weir_path *path);
 /* A new connection, awake; end: which side of path its record does not have. NULL: no room. */

@@ -434,8 +434,12 @@ static void run_world(uint64_t seed)
         }
     }
     for (uint32_t step = 0; step < DRAIN_STEPS && !is_drained(); step++) {
+        /* From here on only who says that there is something to do. */
+        uint32_t worker = draw(WORKERS);
         world.now += draw(20000);
-        run_worker(draw(WORKERS));
+        if (weir_crew_next_timeout(world.crew, worker) <= world.now) {
+            run_worker(worker);
+        }
     }
     CHECK(is_drained());
     for (uint32_t s = 0; s < SHARDS; s++) {
