@@ -256,6 +256,17 @@ struct awake *weir_tcp_on_stranger(struct weir_tcp *ep, const struct weir_path *
 
 /* --- active open ------------------------------------------------------------------------------ */
 
+/* RFC 9293 3.5.1: the other end is still in a connection of before, which our RST ends. The SYN goes
+ * once more behind it, without waiting for its time-out; once, so that a forged ACK costs no more. */
+static void try_again_soon(struct awake *awake)
+{
+    const weir_nsec soon = 10 * WEIR_MSEC;
+    if (awake->syn_count == 1 && awake->loss_at > awake->ep->now + soon) {
+        awake->loss_at = awake->ep->now + soon;
+        weir_tcp_set_timer(awake);
+    }
+}
+
 bool weir_tcp_on_syn_sent(struct awake *awake, const struct weir_tcp_segment *segment)
 {
     struct weir_tcp *ep = awake->ep;
@@ -264,6 +275,9 @@ bool weir_tcp_on_syn_sent(struct awake *awake, const struct weir_tcp_segment *se
     if ((flags & WEIR_TCP_ACK) != 0 && !weir_tcp_is_opening_ack(awake, segment->ack)) {
         weir_tcp_count_drop(ep, WEIR_TCP_DROP_ACK);
         weir_tcp_reply_reset(ep, &awake->path, segment);
+        if ((flags & WEIR_TCP_RST) == 0) {
+            try_again_soon(awake);
+        }
         return false;
     }
     if ((flags & WEIR_TCP_RST) != 0) {

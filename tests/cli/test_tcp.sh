@@ -279,13 +279,8 @@ start perf perf -l 'tcp://*:5201' --driver "$here"
 for mode in 'bulk --seconds 1' 'message --seconds 1' 'latency --seconds 1' \
     'idle --connections 5000 --seconds 1' 'bulk --connections 600 --seconds 1'; do
     # shellcheck disable=SC2086 # words
-    run perf tcp://10.7.0.2:5201 --mode $mode --driver "$there" --json >"$work/json" || {
-        # Of so many connections at once one is starved now and then (1 run in 45): known, see README.
-        [ "$mode" = 'bulk --connections 600 --seconds 1' ] || fail "perf $mode failed"
-        echo "  perf $mode did not end, once more"
-        run perf tcp://10.7.0.2:5201 --mode $mode --driver "$there" --json >"$work/json" ||
-            fail "perf $mode failed twice"
-    }
+    run perf tcp://10.7.0.2:5201 --mode $mode --driver "$there" --json >"$work/json" ||
+        fail "perf $mode failed"
     grep -q '"transport":"tcp"' "$work/json" || fail "perf $mode: $(cat "$work/json")"
 done
 kill "${pid_of[perf]}"
