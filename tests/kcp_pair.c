@@ -4,22 +4,16 @@
  */
 #include "kcp_pair.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-static void must(bool condition, const char *what)
-{
-    if (!condition) {
-        (void)fprintf(stderr, "kcp_pair: %s\n", what);
-        abort();
-    }
-}
+enum {
+    SLIDE_BYTES = 2 << 20
+};
 
 struct weir_addr kcp_pair_server_addr(void)
 {
     struct weir_addr addr;
-    must(weir_addr_parse("10.0.0.2:4000", &addr) == WEIR_OK, "address");
+    sim_must(weir_addr_parse("10.0.0.2:4000", &addr) == WEIR_OK, "address");
     return addr;
 }
 
@@ -30,64 +24,57 @@ void kcp_pair_options_default(struct kcp_pair_options *options)
     options->kcp.connections_max = 16;
 }
 
+static void drain(struct sim_host *base, weir_nsec now)
+{
+    struct kcp_host *host = (struct kcp_host *)(void *)base;
+    struct weir_kcp_event event;
+    (void)now;
+    while (weir_kcp_event(host->kcp, &event) == WEIR_OK) {
+        host->pair->on_event(host->pair, host, &event);
+    }
+}
+
 static void host_open(struct kcp_pair *pair, unsigned index, const struct kcp_pair_options *options)
 {
     struct kcp_host *host = &pair->hosts[index];
     struct weir_addr addr = kcp_pair_server_addr();
-    struct weir_slide_config slide;
     struct weir_kcp_config kcp =
         index == 1 && options->server != NULL ? *options->server : options->kcp;
     uint8_t seed[32] = {(uint8_t)index};
     memcpy(seed + 8, &options->seed, sizeof(options->seed));
     host->pair = pair;
     addr.ip[3] = (uint8_t)(1 + index);
-    must(weir_sim_add_host(pair->sim, &addr, &host->driver) == WEIR_OK, "host");
-    weir_slide_config_default(&slide);
-    slide.size_bytes = 2 << 20;
-    slide.batch_bytes_max = 1 << 19;
-    host->slide_bytes = weir_slide_mem_size(&slide);
-    host->slide_mem = weir_mem_map(host->slide_bytes);
-    must(weir_slide_init(host->slide_mem, &slide, &host->slide) == WEIR_OK, "slide");
-    kcp.slide = host->slide;
+    sim_host_open(&host->base, pair->sim, &addr, SLIDE_BYTES, 0);
+    kcp.slide = host->base.slide;
     kcp.is_accepting = kcp.is_accepting || index == 1;
-    host->kcp_bytes = weir_kcp_mem_size(&kcp);
-    must(host->kcp_bytes > 0, "config");
-    host->kcp_mem = weir_mem_map(host->kcp_bytes);
-    must(weir_kcp_init(host->kcp_mem, &kcp, seed, pair->now, &host->kcp) == WEIR_OK, "init");
-    host->tx_buffer = malloc(KCP_PAIR_TX_BYTES);
-    host->tx_bytes = KCP_PAIR_TX_BYTES;
+    void *mem = sim_host_memory(&host->base, weir_kcp_mem_size(&kcp));
+    sim_must(weir_kcp_init(mem, &kcp, seed, pair->now, &host->kcp) == WEIR_OK, "init");
+    host->base.engine = host->kcp;
+    host->base.verbs = weir_kcp_verbs();
+    host->base.drain = drain;
 }
+
+#define HOSTS(pair) ((struct sim_host *const[]){&(pair)->hosts[0].base, &(pair)->hosts[1].base})
 
 void kcp_pair_open(struct kcp_pair *pair, const struct kcp_pair_options *options,
                    void (*on_event)(struct kcp_pair *, struct kcp_host *, struct weir_kcp_event *),
                    void *user)
 {
-    struct weir_sim_config sim;
     memset(pair, 0, sizeof(*pair));
     pair->now = WEIR_SEC;
     pair->on_event = on_event;
     pair->user = user;
-    weir_sim_config_default(&sim);
-    sim.seed = options->seed;
-    sim.hosts_max = 2;
-    must(weir_sim_open(&sim, &pair->sim) == WEIR_OK, "sim");
+    pair->sim = sim_open(options->seed, 2);
     host_open(pair, 0, options);
     host_open(pair, 1, options);
-    for (unsigned i = 0; i < 2; i++) {
-        must(weir_sim_set_link(pair->sim, pair->hosts[i].driver, pair->hosts[1 - i].driver,
-                               &options->link) == WEIR_OK,
-             "link");
-    }
+    sim_link_both(pair->sim, HOSTS(pair), &options->link);
 }
 
 void kcp_pair_close(struct kcp_pair *pair)
 {
     for (unsigned i = 0; i < 2; i++) {
-        struct kcp_host *host = &pair->hosts[i];
-        weir_kcp_fini(host->kcp);
-        weir_mem_unmap(host->kcp_mem, host->kcp_bytes);
-        weir_mem_unmap(host->slide_mem, host->slide_bytes);
-        free(host->tx_buffer);
+        weir_kcp_fini(pair->hosts[i].kcp);
+        sim_host_close(&pair->hosts[i].base);
     }
     weir_sim_close(pair->sim);
 }
@@ -95,101 +82,22 @@ void kcp_pair_close(struct kcp_pair *pair)
 void kcp_pair_connect(struct kcp_pair *pair)
 {
     struct weir_addr server = kcp_pair_server_addr();
-    must(weir_kcp_connect(pair->hosts[0].kcp, pair->now, &server, 0, NULL, &pair->hosts[0].conn) ==
-             WEIR_OK,
-         "connect");
-}
-
-static void drain(struct kcp_host *host)
-{
-    struct weir_kcp_event event;
-    while (weir_kcp_event(host->kcp, &event) == WEIR_OK) {
-        host->pair->on_event(host->pair, host, &event);
-    }
-}
-
-static bool receive(struct kcp_host *host)
-{
-    uint32_t count;
-    weir_nsec now = host->pair->now;
-    struct weir_mut_span room = weir_slide_room(host->slide);
-    must(host->driver->ops->receive(host->driver, now, room, host->packets, KCP_PAIR_PACKETS,
-                                    &count) == WEIR_OK,
-         "receive");
-    size_t used = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        size_t end = (size_t)(host->packets[i].data + host->packets[i].length - room.data);
-        used = end > used ? end : used;
-    }
-    weir_slide_received(host->slide, used);
-    if (count > 0) {
-        weir_kcp_input(host->kcp, now, host->packets, count);
-    }
-    drain(host);
-    return count > 0;
-}
-
-static void send(struct kcp_host *host)
-{
-    enum weir_status status;
-    do {
-        struct weir_tx tx = {.buffer = host->tx_buffer,
-                             .buffer_bytes = host->tx_bytes,
-                             .transmits = host->transmits,
-                             .transmits_max = KCP_PAIR_TRANSMITS,
-                             .run_bytes_max = host->driver->run_bytes_max,
-                             .run_segments_max = host->driver->run_segments_max};
-        uint32_t sent;
-        status = weir_kcp_output(host->kcp, host->pair->now, &tx);
-        must(tx.used_bytes <= tx.buffer_bytes, "output beyond its room");
-        for (uint32_t i = 0; i < tx.count; i++) {
-            /* Of a run only the last may be shorter. */
-            if (tx.transmits[i].segment_bytes > host->datagram_bytes_max) {
-                host->datagram_bytes_max = tx.transmits[i].segment_bytes;
-            }
-        }
-        must(host->driver->ops->send(host->driver, host->pair->now, tx.transmits, tx.count,
-                                     &sent) == WEIR_OK,
-             "send");
-        must(status == WEIR_AGAIN || tx.count > 0, "output is full of nothing");
-    } while (status == WEIR_OK);
+    sim_must(weir_kcp_connect(pair->hosts[0].kcp, pair->now, &server, 0, NULL,
+                              &pair->hosts[0].conn) == WEIR_OK,
+             "connect");
 }
 
 void kcp_pair_settle(struct kcp_pair *pair)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        struct kcp_host *host = &pair->hosts[i];
-        while (receive(host)) {
-        }
-        if (weir_kcp_next_timeout(host->kcp) <= pair->now) {
-            weir_kcp_timeout(host->kcp, pair->now);
-            drain(host);
-        }
-        send(host);
-        drain(host);
-        send(host);
-    }
+    sim_hosts_settle(HOSTS(pair), pair->now);
 }
 
 bool kcp_pair_step(struct kcp_pair *pair, weir_nsec until)
 {
-    kcp_pair_settle(pair);
-    weir_nsec next = weir_sim_next(pair->sim);
-    for (unsigned i = 0; i < 2; i++) {
-        weir_nsec timeout = weir_kcp_next_timeout(pair->hosts[i].kcp);
-        next = timeout < next ? timeout : next;
-    }
-    if (next > until) {
-        pair->now = until;
-        return false;
-    }
-    pair->now = next > pair->now ? next : pair->now;
-    return true;
+    return sim_hosts_step(pair->sim, HOSTS(pair), &pair->now, until);
 }
 
 void kcp_pair_run(struct kcp_pair *pair, weir_nsec until)
 {
-    while (kcp_pair_step(pair, until)) {
-    }
-    kcp_pair_settle(pair);
+    sim_hosts_run(pair->sim, HOSTS(pair), &pair->now, until);
 }

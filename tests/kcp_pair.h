@@ -12,33 +12,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim_host.h"
 #include "weir/kcp.h"
-#include "weir/os.h"
-#include "weir/sim.h"
-
-enum {
-    KCP_PAIR_TX_BYTES = 1 << 18,
-    KCP_PAIR_PACKETS = 512,
-    KCP_PAIR_TRANSMITS = 256
-};
 
 struct kcp_pair;
 
 struct kcp_host {
+    struct sim_host base; /* first */
     struct kcp_pair *pair;
-    struct weir_driver *driver;
-    struct weir_slide *slide;
-    void *slide_mem;
-    size_t slide_bytes;
     struct weir_kcp *kcp;
-    void *kcp_mem;
-    size_t kcp_bytes;
     struct weir_kcp_conn *conn; /* the one session, where a test has just one */
-    struct weir_packet packets[KCP_PAIR_PACKETS];
-    struct weir_transmit transmits[KCP_PAIR_TRANSMITS];
-    uint8_t *tx_buffer;
-    size_t tx_bytes;             /* of it that output may use */
-    uint32_t datagram_bytes_max; /* the longest it sent */
 };
 
 struct kcp_pair {

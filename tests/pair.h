@@ -11,13 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sim_host.h"
 #include "weir/weir.h"
-
-enum {
-    PAIR_TX_BYTES = 1 << 18,
-    PAIR_PACKETS = 512,
-    PAIR_TRANSMITS = 256
-};
 
 struct pair_host;
 
@@ -26,21 +21,12 @@ struct pair {
     struct weir_sim *sim;
 
     struct pair_host {
+        struct sim_host base; /* first */
         struct pair *pair;
-        struct weir_driver *driver;
-        struct weir_slide *slide;
-        void *slide_mem;
-        size_t slide_bytes;
         struct weir_rudp *rudp;
-        void *rudp_mem;
-        size_t rudp_bytes;
         struct weir_rudp_conn *conn; /* the one connection, where a test has just one */
-        struct weir_packet packets[PAIR_PACKETS];
-        struct weir_transmit transmits[PAIR_TRANSMITS];
-        uint8_t *tx_buffer;
-        uint64_t transmits_sent;
-        uint16_t mtu_bytes_max; /* no datagram may be longer */
-    } hosts[2];                 /* 0: client, 1: server */
+        uint16_t mtu_bytes_max;      /* no datagram may be longer */
+    } hosts[2];                      /* 0: client, 1: server */
 
     void (*on_event)(struct pair *pair, struct pair_host *host, struct weir_rudp_event *event);
     void *user;

@@ -12,35 +12,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "weir/os.h"
-#include "weir/sim.h"
+#include "sim_host.h"
 #include "weir/tcp.h"
-
-enum {
-    TCP_PAIR_TX_BYTES = 1 << 18,
-    TCP_PAIR_PACKETS = 512,
-    TCP_PAIR_TRANSMITS = 256
-};
 
 struct tcp_pair;
 
 struct tcp_host {
+    struct sim_host base; /* first */
     struct tcp_pair *pair;
-    struct weir_driver *driver;
-    struct weir_slide *slide;
-    void *slide_mem;
-    size_t slide_bytes;
     struct weir_tcp *tcp;
-    void *tcp_mem;
-    size_t tcp_bytes;
     int listener;               /* the server's, on tcp_pair_server_addr */
     struct weir_tcp_conn *conn; /* the one connection, where a test has just one */
-    struct weir_packet packets[TCP_PAIR_PACKETS];
-    struct weir_transmit transmits[TCP_PAIR_TRANSMITS];
-    uint8_t *tx_buffer;
-    size_t tx_bytes;             /* of it that output may use */
-    uint32_t datagram_bytes_max; /* the longest it sent */
-    uint32_t mtu_bytes;          /* longer packets of it are lost without a word; 0: none */
 };
 
 struct tcp_pair {
@@ -71,6 +53,8 @@ void tcp_pair_close(struct tcp_pair *pair);
 struct weir_addr tcp_pair_server_addr(void);
 /* Starts hosts[0].conn towards hosts[1]. */
 void tcp_pair_connect(struct tcp_pair *pair);
+/* From now on longer packets from this side are lost without a word; 0: none. */
+void tcp_pair_set_path(struct tcp_pair *pair, unsigned side, uint32_t mtu_bytes);
 /* Receives, drains events, runs timers and sends on both hosts at the present time. */
 void tcp_pair_settle(struct tcp_pair *pair);
 /* Moves to the next thing that is due, at most until. false: nothing is, and now is until. */

@@ -348,14 +348,15 @@ static void trouble(struct scenario *s)
     struct weir_addr mapped;
     struct pair *pair = &s->pair;
     if (chance(s, 50)) {
-        weir_sim_blackout(pair->sim, pair->hosts[0].driver, pair->hosts[1].driver, pair->now,
-                          pair->now + draw(s, 2000) * WEIR_MSEC);
+        weir_sim_blackout(pair->sim, pair->hosts[0].base.driver, pair->hosts[1].base.driver,
+                          pair->now, pair->now + draw(s, 2000) * WEIR_MSEC);
     }
     if (chance(s, 50)) {
         MUST(s, weir_addr_parse("10.9.9.9:1234", &mapped) == WEIR_OK, "address");
         mapped.port = (uint16_t)(1024 + draw(s, 60000));
         mapped.ip[3] = (uint8_t)(1 + draw(s, 200));
-        MUST(s, weir_sim_rebind(pair->sim, pair->hosts[0].driver, &mapped) == WEIR_OK, "rebind");
+        MUST(s, weir_sim_rebind(pair->sim, pair->hosts[0].base.driver, &mapped) == WEIR_OK,
+             "rebind");
     }
 }
 

@@ -318,7 +318,7 @@ static void draw_black_hole(void)
 
     for (unsigned side = 0; side < 2; side++) {
         if (chance(15) && !s.options.tcp.is_mtu_fixed && s.options.tcp.mtu_bytes > PASSES) {
-            s.pair.hosts[side].mtu_bytes = PASSES + draw(s.options.tcp.mtu_bytes - PASSES);
+            tcp_pair_set_path(&s.pair, side, PASSES + draw(s.options.tcp.mtu_bytes - PASSES));
         }
     }
 }
@@ -368,7 +368,7 @@ static void check_end(void)
         MUST(tcp->awakes.used == 0 && tcp->segments.used == 0, "side %u", side);
         MUST(tcp->helds.used == 0 && tcp->holes.used == 0, "side %u", side);
         MUST(weir_store_used_bytes(tcp->send_store) == 0, "side %u", side);
-        MUST(weir_slide_stats(s.pair.hosts[side].slide)->held_bytes == 0, "side %u", side);
+        MUST(weir_slide_stats(s.pair.hosts[side].base.slide)->held_bytes == 0, "side %u", side);
     }
     for (unsigned i = 0; i < s.count; i++) {
         for (unsigned side = 0; side < 2; side++) {

@@ -100,7 +100,7 @@ static void try_open(uint32_t index)
 {
     struct flow *flow = &s.flows[index];
     struct tcp_host *client = &s.pair.hosts[0];
-    const struct weir_path path = {.local = client->driver->local,
+    const struct weir_path path = {.local = client->base.driver->local,
                                    .remote = tcp_pair_server_addr()};
     struct weir_tcp_conn *conn = NULL;
     enum weir_status status = weir_tcp_connect(client->tcp, s.pair.now, &path, NULL, &conn);
@@ -329,7 +329,7 @@ static void run(uint64_t seed)
         MUST(tcp->segments.used == 0 && tcp->helds.used == 0 && tcp->holes.used == 0, "side %u",
              side);
         MUST(weir_store_used_bytes(tcp->send_store) == 0, "side %u", side);
-        MUST(weir_slide_stats(s.pair.hosts[side].slide)->held_bytes == 0, "side %u", side);
+        MUST(weir_slide_stats(s.pair.hosts[side].base.slide)->held_bytes == 0, "side %u", side);
     }
     tcp_pair_close(&s.pair);
 }

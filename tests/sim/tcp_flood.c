@@ -161,7 +161,7 @@ static void send_burst(void)
 {
     static uint8_t buffer[BURST][WEIR_TCP_HEADER_MAX];
     static struct weir_transmit transmits[BURST];
-    struct weir_path path = {.remote = f.pair.hosts[1].driver->local};
+    struct weir_path path = {.remote = f.pair.hosts[1].base.driver->local};
     uint32_t sent = 0;
     path.local = path.remote;
     path.local.ip[0] = (uint8_t)(11 + draw(100));
@@ -209,7 +209,7 @@ static void open_world(void)
     tcp_pair_open(&f.pair, &options, on_event, NULL);
     if (weir_addr_parse("10.1.0.1:0", &addr) != WEIR_OK ||
         weir_sim_add_host(f.pair.sim, &addr, &f.stranger) != WEIR_OK ||
-        weir_sim_set_link(f.pair.sim, f.stranger, f.pair.hosts[1].driver, &link) != WEIR_OK) {
+        weir_sim_set_link(f.pair.sim, f.stranger, f.pair.hosts[1].base.driver, &link) != WEIR_OK) {
         failed("the stranger's link", 0, 1);
     }
 }

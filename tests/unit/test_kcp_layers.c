@@ -142,7 +142,7 @@ static void every_cipher_carries_messages_both_ways(void **state)
         for (unsigned i = 0; i < 2; i++) {
             assert_int_equal(stats_of(i)->drops[WEIR_KCP_DROP_FORGED], 0);
             assert_int_equal(stats_of(i)->drops[WEIR_KCP_DROP_COMMAND], 0);
-            assert_int_equal(talk.pair.hosts[i].datagram_bytes_max,
+            assert_int_equal(talk.pair.hosts[i].base.longest_sent,
                              talk.options.kcp.tuning.mtu_bytes);
         }
         kcp_pair_close(&talk.pair);
@@ -318,8 +318,8 @@ static void datagrams_are_as_long_as_the_mtu(void **state)
         talk_open();
         talk_send(0, 6); /* the last is the longest */
         talk_wait(0);
-        assert_int_equal(talk.pair.hosts[0].datagram_bytes_max, mtus[i % 3]);
-        assert_true(talk.pair.hosts[1].datagram_bytes_max <= mtus[i % 3]);
+        assert_int_equal(talk.pair.hosts[0].base.longest_sent, mtus[i % 3]);
+        assert_true(talk.pair.hosts[1].base.longest_sent <= mtus[i % 3]);
         kcp_pair_close(&talk.pair);
     }
 }
@@ -334,7 +334,7 @@ static void the_smallest_mtu_leaves_room_for_the_layers(void **state)
     talk_open();
     talk_send(0, 2);
     talk_wait(0);
-    assert_int_equal(talk.pair.hosts[0].datagram_bytes_max, WEIR_KCP_MTU_MIN + 20 + FEC_OVERHEAD);
+    assert_int_equal(talk.pair.hosts[0].base.longest_sent, WEIR_KCP_MTU_MIN + 20 + FEC_OVERHEAD);
     kcp_pair_close(&talk.pair);
 }
 
@@ -345,7 +345,7 @@ static void parity_waits_for_room(void **state)
     talk_defaults();
     use_fec(&talk.options.kcp, 4, GROUP_PARITY);
     talk_open();
-    talk.pair.hosts[0].tx_bytes = 1600;
+    talk.pair.hosts[0].base.tx_bytes = 1600;
     talk_send(0, 100);
     talk_wait(0);
     const struct weir_kcp_fec_stats *fec = &stats_of(0)->fec;
@@ -387,8 +387,8 @@ static void a_group_may_be_slept_through(void **state)
 
     struct weir_sim_link lossy = talk.options.link;
     lossy.loss_ppm = 50000;
-    assert_int_equal(weir_sim_set_link(talk.pair.sim, talk.pair.hosts[0].driver,
-                                       talk.pair.hosts[1].driver, &lossy),
+    assert_int_equal(weir_sim_set_link(talk.pair.sim, talk.pair.hosts[0].base.driver,
+                                       talk.pair.hosts[1].base.driver, &lossy),
                      WEIR_OK);
     talk_send(0, 100);
     talk_wait(0);

@@ -388,9 +388,9 @@ static void heartbeat_keeps_it(void **state)
 static void cut_both_ways(weir_nsec time)
 {
     struct pair *pair = &test.pair;
-    weir_sim_blackout(pair->sim, pair->hosts[0].driver, pair->hosts[1].driver, pair->now,
+    weir_sim_blackout(pair->sim, pair->hosts[0].base.driver, pair->hosts[1].base.driver, pair->now,
                       pair->now + time);
-    weir_sim_blackout(pair->sim, pair->hosts[1].driver, pair->hosts[0].driver, pair->now,
+    weir_sim_blackout(pair->sim, pair->hosts[1].base.driver, pair->hosts[0].base.driver, pair->now,
                       pair->now + time);
 }
 
@@ -431,9 +431,10 @@ static void restarted_server_resets(void **state)
     struct weir_rudp_config config = server->rudp->config;
     uint8_t seed[32] = {SERVER};
     memcpy(seed + 8, &test.options.seed, sizeof(test.options.seed));
-    memset(server->rudp_mem, 0, server->rudp_bytes);
-    assert_int_equal(weir_rudp_init(server->rudp_mem, &config, seed, test.pair.now, &server->rudp),
-                     WEIR_OK);
+    memset(server->base.engine_mem, 0, server->base.engine_bytes);
+    assert_int_equal(
+        weir_rudp_init(server->base.engine_mem, &config, seed, test.pair.now, &server->rudp),
+        WEIR_OK);
     server->conn = NULL;
     assert_int_equal(send_number(CLIENT, &delivery, 1, 100), WEIR_OK);
     run_for(WEIR_SEC);
@@ -470,7 +471,7 @@ static void rebinding_is_followed(void **state)
     struct weir_addr mapped;
     open_connected();
     assert_int_equal(weir_addr_parse("10.9.9.9:1234", &mapped), WEIR_OK);
-    assert_int_equal(weir_sim_rebind(test.pair.sim, test.pair.hosts[CLIENT].driver, &mapped),
+    assert_int_equal(weir_sim_rebind(test.pair.sim, test.pair.hosts[CLIENT].base.driver, &mapped),
                      WEIR_OK);
     for (uint32_t i = 0; i < 20; i++) {
         assert_int_equal(send_number(CLIENT, &delivery, i, 100), WEIR_OK);
@@ -522,9 +523,9 @@ static void set_mtu(uint32_t bytes)
     struct weir_sim_link link = test.options.link;
     link.mtu_bytes = bytes;
     for (unsigned i = 0; i < 2; i++) {
-        assert_int_equal(
-            weir_sim_set_link(pair->sim, pair->hosts[i].driver, pair->hosts[1 - i].driver, &link),
-            WEIR_OK);
+        assert_int_equal(weir_sim_set_link(pair->sim, pair->hosts[i].base.driver,
+                                           pair->hosts[1 - i].base.driver, &link),
+                         WEIR_OK);
     }
 }
 

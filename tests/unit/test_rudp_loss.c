@@ -17,23 +17,23 @@ static struct pair_host *host_at(unsigned host)
 static void blackout(weir_nsec time)
 {
     for (unsigned i = 0; i < 2; i++) {
-        weir_sim_blackout(test.pair.sim, host_at(i)->driver, host_at(1 - i)->driver, test.pair.now,
-                          test.pair.now + time);
+        weir_sim_blackout(test.pair.sim, host_at(i)->base.driver, host_at(1 - i)->base.driver,
+                          test.pair.now, test.pair.now + time);
     }
 }
 
 static void set_links(const struct weir_sim_link *link)
 {
     for (unsigned i = 0; i < 2; i++) {
-        assert_int_equal(
-            weir_sim_set_link(test.pair.sim, host_at(i)->driver, host_at(1 - i)->driver, link),
-            WEIR_OK);
+        assert_int_equal(weir_sim_set_link(test.pair.sim, host_at(i)->base.driver,
+                                           host_at(1 - i)->base.driver, link),
+                         WEIR_OK);
     }
 }
 
 static uint64_t too_large(unsigned from)
 {
-    return weir_sim_stats(test.pair.sim, host_at(from)->driver, host_at(1 - from)->driver)
+    return weir_sim_stats(test.pair.sim, host_at(from)->base.driver, host_at(1 - from)->base.driver)
         .too_large;
 }
 
@@ -136,7 +136,7 @@ static void move_client(void)
 {
     struct weir_rudp_conn *conn = conn_of(SERVER);
     struct weir_addr addr = other_host();
-    assert_int_equal(weir_sim_rebind(test.pair.sim, host_at(CLIENT)->driver, &addr), WEIR_OK);
+    assert_int_equal(weir_sim_rebind(test.pair.sim, host_at(CLIENT)->base.driver, &addr), WEIR_OK);
     conn->awake->candidate = conn->path;
     conn->awake->candidate.remote = addr;
     conn->awake->is_candidate_set = true;
@@ -327,8 +327,8 @@ static void late_packets_are_acknowledged(void **state)
     for (unsigned host = 0; host < 2; host++) {
         struct weir_rudp_conn_stats stats;
         weir_rudp_conn_stats(conn_of(host), &stats);
-        struct weir_sim_stats link =
-            weir_sim_stats(test.pair.sim, host_at(host)->driver, host_at(1 - host)->driver);
+        struct weir_sim_stats link = weir_sim_stats(test.pair.sim, host_at(host)->base.driver,
+                                                    host_at(1 - host)->base.driver);
         print_message("taken for lost %u, wrongly %u; lost %u, late %u\n",
                       (unsigned)stats.packets_lost, (unsigned)stats.packets_spurious,
                       (unsigned)link.lost, (unsigned)link.reordered);

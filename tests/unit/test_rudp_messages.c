@@ -75,7 +75,8 @@ static void set_loss(uint32_t ppm)
     struct weir_sim_link link = test.options.link;
     link.loss_ppm = ppm;
     assert_int_equal(
-        weir_sim_set_link(pair->sim, pair->hosts[0].driver, pair->hosts[1].driver, &link), WEIR_OK);
+        weir_sim_set_link(pair->sim, pair->hosts[0].base.driver, pair->hosts[1].base.driver, &link),
+        WEIR_OK);
 }
 
 /* Sends one from the client in a packet that never arrives. */
@@ -299,7 +300,7 @@ static void urgent_leaves_first(void **state)
 static uint64_t datagrams_sent(void)
 {
     const struct pair *pair = &test.pair;
-    return weir_sim_stats(pair->sim, pair->hosts[0].driver, pair->hosts[1].driver).sent;
+    return weir_sim_stats(pair->sim, pair->hosts[0].base.driver, pair->hosts[1].base.driver).sent;
 }
 
 static void small_messages_wait_for_company(void **state)
@@ -499,17 +500,18 @@ static void undrained_messages_come_again(void **state)
     }
     pair->now += 20 * WEIR_MSEC;
     uint32_t count = 0;
-    struct weir_mut_span room = weir_slide_room(server->slide);
-    assert_int_equal(server->driver->ops->receive(server->driver, pair->now, room, server->packets,
-                                                  PAIR_PACKETS, &count),
+    struct weir_mut_span room = weir_slide_room(server->base.slide);
+    assert_int_equal(server->base.driver->ops->receive(server->base.driver, pair->now, room,
+                                                       server->base.packets, SIM_HOST_PACKETS,
+                                                       &count),
                      WEIR_OK);
     assert_int_equal(count, COUNT);
-    weir_slide_received(server->slide, room.length / 2);
+    weir_slide_received(server->base.slide, room.length / 2);
     struct weir_rudp_event event;
-    weir_rudp_input(server->rudp, pair->now, server->packets, count);
+    weir_rudp_input(server->rudp, pair->now, server->base.packets, count);
     assert_int_equal(weir_rudp_event(server->rudp, &event), WEIR_OK);
     log_event(pair, server, &event);
-    weir_rudp_input(server->rudp, pair->now, server->packets, 0);
+    weir_rudp_input(server->rudp, pair->now, server->base.packets, 0);
     assert_true(weir_rudp_stats(server->rudp)->drops[WEIR_RUDP_DROP_UNDRAINED] >= COUNT - 1);
     run_for(5 * WEIR_SEC);
     assert_int_equal(test.logs[SERVER].messages, COUNT);

@@ -24,7 +24,8 @@ static void set_loss(uint32_t ppm)
     struct weir_sim_link link = test.options.link;
     link.loss_ppm = ppm;
     assert_int_equal(
-        weir_sim_set_link(pair->sim, pair->hosts[0].driver, pair->hosts[1].driver, &link), WEIR_OK);
+        weir_sim_set_link(pair->sim, pair->hosts[0].base.driver, pair->hosts[1].base.driver, &link),
+        WEIR_OK);
 }
 
 /* The window takes one longest message; the sender may queue many. */

@@ -130,7 +130,7 @@ static void open_world(void)
 {
     tcp_pair_open(&world.pair, &world.options, on_event, NULL);
     world.config.tcp = world.pair.hosts[1].tcp;
-    world.config.slide = world.pair.hosts[1].slide;
+    world.config.slide = world.pair.hosts[1].base.slide;
     world.config.root_fd = open(world.dir, O_RDONLY | O_DIRECTORY);
     world.serve = cli_serve_open(&world.config, world.pair.now);
     assert_non_null(world.serve);

@@ -419,7 +419,7 @@ static void any_address_is_listened_to(void **state)
     open_pair();
     int listener;
     struct weir_addr any;
-    struct weir_path path = {.local = world.pair.hosts[0].driver->local,
+    struct weir_path path = {.local = world.pair.hosts[0].base.driver->local,
                              .remote = tcp_pair_server_addr()};
     assert_int_equal(weir_addr_parse("0.0.0.0:81", &any), WEIR_OK);
     assert_int_equal(weir_tcp_listen(world.pair.hosts[1].tcp, &any, &listener), WEIR_OK);
@@ -512,14 +512,14 @@ static bool pass_joined(unsigned from, unsigned *count, unsigned lost_every)
     for (uint32_t i = 0; i < tx.count; i++) {
         const struct weir_transmit *transmit = &transmits[i];
         struct weir_path path = {.local = transmit->path.remote, .remote = transmit->path.local};
-        struct weir_mut_span room = weir_slide_room(other->slide);
+        struct weir_mut_span room = weir_slide_room(other->base.slide);
         assert_true(transmit->length <= 65535);
         assert_true(transmit->data >= buffer + 40);
         if (++*count % lost_every == 0) {
             continue;
         }
         tail_bytes += copy_transmit(room.data, transmit);
-        weir_slide_received(other->slide, transmit->length);
+        weir_slide_received(other->base.slide, transmit->length);
         struct weir_packet packet = {.data = room.data,
                                      .path = &path,
                                      .length = transmit->length,

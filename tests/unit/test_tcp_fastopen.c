@@ -143,8 +143,8 @@ static void nothing_is_lost_or_doubled(void **state)
         link.duplicate_ppm = 200000;
         link.reorder_ppm = 200000;
         for (unsigned i = 0; i < 2; i++) {
-            assert_int_equal(weir_sim_set_link(world.pair.sim, world.pair.hosts[i].driver,
-                                               world.pair.hosts[1 - i].driver, &link),
+            assert_int_equal(weir_sim_set_link(world.pair.sim, world.pair.hosts[i].base.driver,
+                                               world.pair.hosts[1 - i].base.driver, &link),
                              WEIR_OK);
         }
         ask(9000);
@@ -205,7 +205,7 @@ static void the_memory_of_servers_is_bounded(void **state)
     world.options.tcp.fast_open_servers_max = 2;
     tcp_pair_open(&world.pair, &world.options, on_event, NULL);
     struct weir_addr server = tcp_pair_server_addr();
-    struct weir_path path = {.local = world.pair.hosts[0].driver->local};
+    struct weir_path path = {.local = world.pair.hosts[0].base.driver->local};
     for (unsigned i = 0; i < 8; i++) {
         path.remote = server;
         path.remote.port = (uint16_t)(server.port + 1 + i % 4);

@@ -92,7 +92,7 @@ static void a_black_hole_is_searched(enum weir_cc_kind cc, bool has_timestamps)
 {
     const struct weir_tcp_stats *stats;
     start(cc, has_timestamps);
-    world.pair.hosts[0].mtu_bytes = 1400;
+    tcp_pair_set_path(&world.pair, 0, 1400);
     begin();
     stats = weir_tcp_stats(world.pair.hosts[0].tcp);
     carry(UINT64_C(60) << 20, 300 * WEIR_SEC);
@@ -104,7 +104,7 @@ static void a_black_hole_is_searched(enum weir_cc_kind cc, bool has_timestamps)
     carry(UINT64_C(10) << 20, 300 * WEIR_SEC);
     assert_int_equal(stats->mtu_probes, probes);
     /* A wider path is found, then. */
-    world.pair.hosts[0].mtu_bytes = 0;
+    tcp_pair_set_path(&world.pair, 0, 0);
     tcp_pair_run(&world.pair, world.pair.now + 700 * WEIR_SEC);
     carry(UINT64_C(2) << 20, 60 * WEIR_SEC);
     assert_int_equal(packet_bytes(), 1500);
@@ -132,7 +132,7 @@ static void lost_probes_leave_the_window_alone(void **state)
     awake->probe_high = awake->mss_max;
     awake->cc.window_bytes = UINT64_C(40) * 1160; /* well below what the path takes */
     awake->cc.ssthresh_bytes = awake->cc.window_bytes;
-    world.pair.hosts[0].mtu_bytes = 1250;
+    tcp_pair_set_path(&world.pair, 0, 1250);
     uint64_t window = awake->cc.window_bytes;
     uint64_t before = stats->timeouts;
     carry(UINT64_C(1) << 20, 60 * WEIR_SEC);
@@ -187,7 +187,7 @@ static void a_fixed_size_stays(void **state)
     tcp_pair_close(&world.pair);
     world.options.tcp.is_mtu_fixed = true;
     tcp_pair_open(&world.pair, &world.options, on_event, NULL);
-    world.pair.hosts[0].mtu_bytes = 1400;
+    tcp_pair_set_path(&world.pair, 0, 1400);
     begin();
     world.wanted = 8192;
     tcp_pair_run(&world.pair, world.pair.now + 30 * WEIR_SEC);
