@@ -256,8 +256,9 @@ struct awake *weir_tcp_on_stranger(struct weir_tcp *ep, const struct weir_path *
 
 /* --- active open ------------------------------------------------------------------------------ */
 
-/* RFC 9293 3.5.1: the other end is still in a connection of before, which our RST ends. The SYN goes
- * once more behind it, without waiting for its time-out; once, so that a forged ACK costs no more. */
+/* RFC 9293 3.5.1: the other end is still in a connection of before, which our RST ends. The SYN
+ * goes again behind it, without waiting for its time-out; once, so that a forged ACK costs no
+ * more. */
 static void try_again_soon(struct awake *awake)
 {
     const weir_nsec soon = 10 * WEIR_MSEC;
