@@ -60,6 +60,19 @@ bool crew_load_run(const struct crew_load_config *config, struct crew_load_resul
            result->disordered == 0 && result->ended == 0 && result->refused == 0;
 }
 
+uint64_t crew_load_sent_on_ppm(const struct crew_load_result *result)
+{
+    uint64_t packets = 0;
+    uint64_t sent_on = 0;
+    for (uint32_t i = 0; i < result->step_count; i++) {
+        for (uint32_t w = 0; w < CREW_LOAD_WORKERS_MAX; w++) {
+            packets += result->steps[i].packets[w];
+            sent_on += result->steps[i].sent_on[w];
+        }
+    }
+    return packets > 0 ? sent_on * 1000000 / packets : 0;
+}
+
 /* --- the table -------------------------------------------------------------------------------- */
 
 static void print_step(const struct crew_load_step *step)
@@ -115,6 +128,8 @@ void crew_load_print(const struct crew_load_config *config, const struct crew_lo
     for (uint32_t i = 0; i < result->step_count; i++) {
         print_step(&result->steps[i]);
     }
+    (void)printf("  sent on once a change was over: %" PRIu64 " packets in a million\n",
+                 crew_load_sent_on_ppm(result));
     (void)printf("  messages sent %" PRIu64 ", echoed %" PRIu64 ", out of order %" PRIu64
                  ", refused %" PRIu64 ", connections ended %" PRIu64 "\n",
                  result->sent, result->echoed, result->disordered, result->refused, result->ended);

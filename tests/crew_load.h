@@ -71,6 +71,8 @@ struct crew_load_result {
 /* True when all went as it should: every message was echoed once and in order. What was wrong else
  * is said on standard error. */
 bool crew_load_run(const struct crew_load_config *config, struct crew_load_result *result);
+/* Packets that came to a wrong worker, of all, in a million; without those of the changes. */
+uint64_t crew_load_sent_on_ppm(const struct crew_load_result *result);
 /* A table on standard output. */
 void crew_load_print(const struct crew_load_config *config, const struct crew_load_result *result);
 

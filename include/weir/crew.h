@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weir/crew_stats.h"
 #include "weir/driver.h"
 #include "weir/loop.h"
 #include "weir/slide.h"
@@ -66,6 +67,7 @@ struct weir_crew_config {
     void *steer_user;
     uint64_t steer_bytes_max; /* with steer: more than this has never waited in one queue, default
                                  32 MiB */
+    struct weir_crew_limits limits; /* for weir_crew_adapt; default: none of them, hold 10 s */
     const struct weir_clock *clock; /* a simulation's: no thread is started, the caller runs the
                                        workers by weir_crew_run. Default NULL */
 };
@@ -82,10 +84,16 @@ WEIR_API void weir_crew_close(struct weir_crew *crew);
 /* The slide for the endpoint of a shard. */
 WEIR_API struct weir_slide *weir_crew_slide(struct weir_crew *crew, uint32_t shard);
 /* Sets the endpoint of a shard; all of them before weir_crew_start. on_events must pull all events,
- * as in weir_loop_attach, and may be NULL. */
+ * as in weir_loop_attach, and may be NULL. While the crew runs, nobody but its own on_events and
+ * on_work may call on the endpoint: when it is due is asked only after these and its verbs. */
 WEIR_API void weir_crew_attach(struct weir_crew *crew, uint32_t shard, void *endpoint,
                                const struct weir_verbs *verbs,
                                void (*on_events)(void *user, weir_nsec now), void *user);
+/* A descriptor that the worker which runs the shard waits for, too: an epoll one, say, with the
+ * sockets of the shard in it. While it is readable the shard's timeout and on_events are called, in
+ * every round; it moves along with the shard. One for each shard, at most, before weir_crew_start;
+ * it must be open until the stop. Not with a clock of a simulation's. */
+WEIR_API void weir_crew_watch(struct weir_crew *crew, uint32_t shard, int fd);
 /* Starts the workers, once: a crew that was stopped, or could not be started, is only good to be
  * closed. Signals are left to the other threads. WEIR_ERR_INVALID when a shard has no endpoint or
  * the crew was started before, WEIR_ERR_OS when the system gives no thread; nothing runs then. */
@@ -97,6 +105,12 @@ WEIR_API void weir_crew_stop(struct weir_crew *crew);
  * weir_crew_is_settled. WEIR_AGAIN: the change before is not. WEIR_ERR_INVALID: out of bounds, or
  * not running. WEIR_ERR_OS: the system gives no thread, nothing changes. */
 WEIR_API enum weir_status weir_crew_resize(struct weir_crew *crew, uint32_t workers);
+/* The policy, by config.limits: to be called now and then, ten times a second say, with the clock's
+ * time. Begins to grow by one worker when a worker has asked for it, to shrink by one when one
+ * fewer has been enough for hold, and to go where workers_min and workers_max want it. True: a
+ * change has begun. False: nothing is to change, or the change before is not over, or the system
+ * gives no thread. */
+WEIR_API bool weir_crew_adapt(struct weir_crew *crew, weir_nsec now);
 WEIR_API bool weir_crew_is_settled(const struct weir_crew *crew);
 /* The number of workers wanted last. */
 WEIR_API uint32_t weir_crew_workers(const struct weir_crew *crew);
@@ -123,40 +137,6 @@ WEIR_API void weir_crew_on_work(struct weir_crew *crew,
 WEIR_API bool weir_crew_run(struct weir_crew *crew, uint32_t worker);
 /* When a worker has something to do, as weir_loop_next_timeout; WEIR_NEVER when it is not there. */
 WEIR_API weir_nsec weir_crew_next_timeout(struct weir_crew *crew, uint32_t worker);
-
-/* --- figures ---------------------------------------------------------------------------------- */
-
-enum {
-    WEIR_CREW_PAUSE_BUCKETS = 128 /* four to each doubling: see weir_crew_pause_at */
-};
-
-/* Of one worker since the start: each is written by it alone and may be read at any time. */
-struct weir_crew_worker_stats {
-    uint64_t packets;   /* that came by its queues */
-    uint64_t misrouted; /* of these: sent on to another worker */
-    uint64_t taken_in;  /* that another worker sent here */
-    uint64_t parked;    /* that waited here for their shard */
-    uint64_t blocked;   /* times that a ring or the parking place was full, and a source waited */
-    uint64_t shards;    /* that it runs now */
-    uint64_t shards_gained, shards_given;
-    uint64_t undrained;     /* of shards_given: packets may have been left in the old queue, to be
-                               sent on later than what came by the new one */
-    uint64_t works;         /* posts that were handed out */
-    uint64_t dropped;       /* that were another's, and more than the rings had room for */
-    uint64_t unsent;        /* transmits thrown away on leaving: its queue took no more for 1 ms */
-    uint64_t driver_errors; /* of its queues */
-    uint64_t rounds;
-    uint64_t pauses[WEIR_CREW_PAUSE_BUCKETS]; /* of the shards it gained: from being let go there to
-                                                 being taken here */
-    uint64_t pause_max;                       /* ns */
-};
-
-/* The pause, in ns and rounded up by a quarter at most, that share of 1,000 were no longer than; 0
- * when there was none. Pauses of several workers are added bucket by bucket first. */
-WEIR_API weir_nsec weir_crew_pause_at(const struct weir_crew_worker_stats *stats, uint32_t share);
-/* A copy; WEIR_ERR_INVALID for a worker beyond workers_max. */
-WEIR_API enum weir_status weir_crew_worker_stats(const struct weir_crew *crew, uint32_t worker,
-                                                 struct weir_crew_worker_stats *stats);
 
 #ifdef __cplusplus
 }

@@ -29,6 +29,7 @@
 #include "weir/kcp_stats.h"
 #include "weir/loop.h"
 #include "weir/parcel.h"
+#include "weir/route.h"
 #include "weir/slide.h"
 #include "weir/span.h"
 #include "weir/status.h"
@@ -97,6 +98,9 @@ struct weir_kcp_config {
     uint32_t held_max;        /* segments held for order or pause, all sessions, default 65,536, at
                                   least 512 */
     bool is_accepting;        /* default off: connects only */
+    const struct weir_route *route; /* of a crew, kept as long as mem: connect takes only remotes
+                                       whose packets lead to shard. Default NULL */
+    uint32_t shard;
     enum weir_kcp_address_policy address_policy;
     enum weir_cc_kind cc;      /* a congestion controller with pacing in place of KCP's own window;
                                   default WEIR_CC_NONE */
@@ -224,7 +228,8 @@ WEIR_API size_t weir_kcp_copy_message(const struct weir_kcp_event *event, void *
 /* Starts a session with remote under conv, 0: one is drawn. Nothing is sent before something is
  * queued; OPENED follows with the first answer. user: for weir_kcp_user.
  * WEIR_ERR_FULL: connections_max is reached, or conv is in use with remote. WEIR_ERR_INVALID: a
- * remote without address or port. */
+ * remote without address or port; with a route, one that weir_route_remote leads to another shard:
+ * connect there (weir_crew_post), for nothing but the address tells KCP's packets apart. */
 WEIR_API enum weir_status weir_kcp_connect(struct weir_kcp *endpoint, weir_nsec now,
                                            const struct weir_addr *remote, uint32_t conv,
                                            void *user, struct weir_kcp_conn **conn);

@@ -66,6 +66,7 @@ struct weir_kcp_stats {
     uint64_t datagrams_received, datagrams_sent, bytes_received, bytes_sent;
     uint64_t segments_sent, resent_fast, resent_early, resent_timeout; /* PUSHes */
     uint64_t acks_sent, probes_sent;
+    weir_nsec rtt; /* running mean of the samples of all sessions, 0: none */
     uint64_t drops[WEIR_KCP_DROP_COUNT];
     struct weir_kcp_fec_stats fec; /* all 0 without FEC */
 };

@@ -24,6 +24,23 @@
 extern "C" {
 #endif
 
+enum {
+    WEIR_FIGURES_DROPS_MAX = 24
+};
+
+/* What every engine can say of an endpoint, words all of them: counters since the start, but for
+ * connections, awake (of these, those with anything queued, in flight or held) and rtt. */
+struct weir_figures {
+    uint64_t connections, awake;
+    uint64_t packets_received, packets_sent;
+    uint64_t bytes_received, bytes_sent; /* the engine's headers included, not those below them */
+    uint64_t packets_lost;               /* taken for lost; TCP and KCP: segments sent again */
+    uint64_t dropped;                    /* the sum of drops */
+    uint64_t rtt;                        /* ns: running mean of the samples of all connections,
+                                            each with a weight of 1/64; 0: none */
+    uint64_t drops[WEIR_FIGURES_DROPS_MAX]; /* by reason, see drop_names */
+};
+
 /* The verbs of an engine, as the loop calls them. weir_rudp_verbs and its like fill it. */
 struct weir_verbs {
     void (*input)(void *endpoint, weir_nsec now, struct weir_packet *packets, uint32_t count);
@@ -31,6 +48,10 @@ struct weir_verbs {
     weir_nsec (*next_timeout)(const void *endpoint);
     /* WEIR_AGAIN when nothing is left to send now, WEIR_OK when tx is full and more waits. */
     enum weir_status (*output)(void *endpoint, weir_nsec now, struct weir_tx *tx);
+    /* Fills all of *figures, cheaply: a crew asks some hundred times a second. NULL: has none. */
+    void (*figures)(const void *endpoint, struct weir_figures *figures);
+    /* The words for figures.drops, static, NULL behind the last; may be NULL. */
+    const char *const *drop_names;
 };
 
 /* Another clock than the system's: a simulation's, where nothing really waits. */
@@ -50,7 +71,8 @@ struct weir_loop_config {
                                    least 128 */
     size_t tx_bytes;            /* outgoing frame buffer, default 1 MiB */
     uint32_t receives_max;      /* receive calls in one run_once, default 16, so that sending and
-                                   timers get their turn */
+                                   timers get their turn; more while they brought less than 1,024
+                                   packets in all */
     const struct weir_clock *clock; /* NULL, the default: the system's. Used until the close */
 };
 
@@ -76,6 +98,8 @@ WEIR_API void weir_loop_attach(struct weir_loop *loop, void *endpoint,
 /* The loop's clock: CLOCK_MONOTONIC unless configured, read at the start of run_once and on this
  * call. */
 WEIR_API weir_nsec weir_loop_now(struct weir_loop *loop);
+/* How long it has waited since the open, in all: the rest it was busy. */
+WEIR_API weir_nsec weir_loop_waited(const struct weir_loop *loop);
 /* Waits for the driver until something is due, at most timeout ns (0: does not wait), then does all
  * that is to do. A signal ends the wait early. WEIR_ERR_OS when the driver failed for good: see its
  * error. Not to be called from on_events. */

@@ -30,6 +30,8 @@ WEIR_API void weir_route_init(struct weir_route *route, const uint8_t seed[16], 
 WEIR_API uint32_t weir_route_id(const struct weir_route *route, uint64_t id);
 /* By the remote address and port: KCP, and other protocols over UDP. */
 WEIR_API uint32_t weir_route_remote(const struct weir_route *route, const struct weir_addr *remote);
+/* By both addresses and ports, ours in local: TCP. */
+WEIR_API uint32_t weir_route_path(const struct weir_route *route, const struct weir_path *path);
 
 /* For weir_crew_config.route, with a struct weir_route as route_user. Any bytes will do: what is no
  * packet of the protocol leads somewhere, too. */

@@ -61,6 +61,8 @@ struct weir_rudp_stats {
     uint32_t connections, connections_peak; /* now, and at most so far */
     uint32_t awake, awake_peak;             /* of those: with anything queued, in flight or held */
     uint64_t packets_received, packets_sent, handshakes;
+    uint64_t bytes_received, bytes_sent, packets_lost; /* datagram payloads; taken for lost */
+    weir_nsec rtt; /* running mean of the samples of all connections, 0: none */
     uint64_t drops[WEIR_RUDP_DROP_COUNT];
     uint64_t held_bytes_peak; /* of this endpoint, slide and assembly together */
 };

@@ -28,6 +28,7 @@
 #include "weir/driver.h"
 #include "weir/loop.h"
 #include "weir/parcel.h"
+#include "weir/route.h"
 #include "weir/slide.h"
 #include "weir/span.h"
 #include "weir/status.h"
@@ -101,6 +102,10 @@ struct weir_tcp_config {
     bool has_users;      /* an application pointer: 8 bytes a connection */
     bool is_ecn;         /* RFC 3168, where the peer agrees */
     bool is_mtu_fixed;   /* no path MTU discovery */
+    /* Of a crew: connect draws ports whose answers lead to shard; kept as long as mem. Default
+     * NULL */
+    const struct weir_route *route;
+    uint32_t shard;
 
     /* RFC 7413, default off. What was queued when the SYN leaves goes with it where the server has
      * given us a cookie before; listeners hand out such data at once, OPENED first. The network may
@@ -219,7 +224,8 @@ WEIR_API void weir_tcp_unlisten(struct weir_tcp *endpoint, int listener);
  * An endpoint connects to 120 remote addresses and ports or so at a time, to each from all ports
  * that no listener has.
  * WEIR_ERR_FULL: a bound is reached, or the connection exists. WEIR_ERR_INVALID: an address without
- * family, a remote port of 0, addresses that no connection can have. */
+ * family, a remote port of 0, addresses that no connection can have; with a route, a local port
+ * whose answers lead to another shard. */
 WEIR_API enum weir_status weir_tcp_connect(struct weir_tcp *endpoint, weir_nsec now,
                                            const struct weir_path *path, void *user,
                                            struct weir_tcp_conn **conn);

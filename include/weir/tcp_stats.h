@@ -80,6 +80,7 @@ struct weir_tcp_stats {
     uint64_t resent_segments, resent_bytes, timeouts, probes_tail, recoveries;
     uint64_t spurious_timeouts, spurious_losses; /* found by F-RTO or timestamps; by D-SACK */
     uint64_t window_probes, keepalives;
+    weir_nsec rtt; /* running mean of the samples of all connections, 0: none */
     uint64_t mtu_reductions, mtu_probes, mtu_probes_lost; /* probes: segments longer than usual */
     uint64_t fast_active, fast_passive; /* opened with data or cookie in the SYN (RFC 7413) */
     uint32_t fast_pending;              /* of the passive ones: not proved yet */

@@ -32,7 +32,9 @@ struct weir_tun_config {
                                              exists is used as it is, else it is made, which takes
                                              CAP_NET_ADMIN, and is gone with the close */
     bool is_tap;                          /* Ethernet frames; default: IP packets */
-    bool is_multi_queue;
+    bool is_multi_queue; /* one of many queues; ARP and neighbour discovery of a tap reach them all,
+                            which takes CAP_NET_RAW, and its descriptor tells of reading only */
+    uint32_t queue_index; /* of these; the first, 0, answers for all. Default 0 */
     bool is_offload_disabled;
     bool is_up;             /* set the device up; default on */
     uint16_t mtu_bytes;     /* to set; default 0: as it is */

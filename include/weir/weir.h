@@ -8,6 +8,7 @@
 #include "weir/addr.h"
 #include "weir/cc.h"
 #include "weir/crew.h"
+#include "weir/crew_stats.h"
 #include "weir/driver.h"
 #include "weir/inet.h"
 #include "weir/ip.h"

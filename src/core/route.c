@@ -41,23 +41,31 @@ uint32_t weir_route_packet(const void *route, const struct weir_packet *packet)
     return weir_route_remote((const struct weir_route *)route, &packet->path->remote);
 }
 
-/* An error quotes what we sent: our port comes first there. */
-uint32_t weir_tcp_route(const void *route, const struct weir_packet *packet)
+uint32_t weir_route_path(const struct weir_route *route, const struct weir_path *path)
 {
-    const struct weir_route *of = (const struct weir_route *)route;
-    struct weir_hash_key key = key_of(of);
+    struct weir_hash_key key = key_of(route);
 
     struct {
         uint8_t local[16], remote[16];
         uint8_t remote_port[2], local_port[2];
-    } tuple = {.local_port = {0}};
+    } tuple;
 
+    memcpy(tuple.local, path->local.ip, sizeof(tuple.local));
+    memcpy(tuple.remote, path->remote.ip, sizeof(tuple.remote));
+    weir_store16(tuple.remote_port, path->remote.port);
+    weir_store16(tuple.local_port, path->local.port);
+    return (uint32_t)(weir_hash13(&key, &tuple, sizeof(tuple)) % route->shards);
+}
+
+/* An error quotes what we sent: our port comes first there. */
+uint32_t weir_tcp_route(const void *route, const struct weir_packet *packet)
+{
+    struct weir_path path = *packet->path;
+    path.local.port = path.remote.port = 0;
     if (packet->length >= TCP_PORTS_BYTES) {
         bool is_ours = packet->protocol == WEIR_PROTOCOL_UNREACHED;
-        memcpy(is_ours ? tuple.local_port : tuple.remote_port, packet->data, 2);
-        memcpy(is_ours ? tuple.remote_port : tuple.local_port, packet->data + 2, 2);
+        *(is_ours ? &path.local.port : &path.remote.port) = weir_load16(packet->data);
+        *(is_ours ? &path.remote.port : &path.local.port) = weir_load16(packet->data + 2);
     }
-    memcpy(tuple.local, packet->path->local.ip, sizeof(tuple.local));
-    memcpy(tuple.remote, packet->path->remote.ip, sizeof(tuple.remote));
-    return (uint32_t)(weir_hash13(&key, &tuple, sizeof(tuple)) % of->shards);
+    return weir_route_path((const struct weir_route *)route, &path);
 }

@@ -33,4 +33,15 @@ weir_nsec weir_rtt_loss_delay(const struct weir_rtt *rtt, weir_nsec granularity)
 weir_nsec weir_rtt_rto(const struct weir_rtt *rtt, weir_nsec granularity, weir_nsec min_rto,
                        weir_nsec max_rto);
 
+/* A running mean over the samples of many connections, as figures show it: each weighs 1/64, the
+ * first is it. 0: there was none. */
+static inline weir_nsec weir_rtt_mean(weir_nsec mean, weir_nsec sample)
+{
+    sample += sample == 0;
+    if (mean == 0) {
+        return sample;
+    }
+    return mean > sample ? mean - (mean - sample) / 64 : mean + (sample - mean) / 64;
+}
+
 #endif

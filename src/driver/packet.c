@@ -4,6 +4,7 @@
  *
  * Role: recvmmsg and sendmmsg, which here are faster than the mapped rings; the virtio-net header
  * (PACKET_VNET_HDR) for checksums and segmentation.
+ * Many on one interface: a fanout group of the kernel's, see join_group, and hear.h.
  * Memory: one calloc. Each slot of the room takes one frame, its virtio-net header lies elsewhere.
  */
 #include "weir/packet.h"
@@ -22,6 +23,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "driver/hear.h"
 #include "driver/vnet.h"
 
 enum {
@@ -41,6 +43,7 @@ struct packet {
     struct mmsghdr headers[SLOTS_MAX];
     struct iovec iov[SLOTS_MAX][3];
     struct virtio_net_hdr vnets[SLOTS_MAX];
+    struct weir_hear hear; /* of a group */
 };
 
 _Static_assert((int)TX_BATCH <= (int)SLOTS_MAX, "sending and receiving share the arrays");
@@ -74,19 +77,15 @@ static bool is_passing(int error)
     return error == EAGAIN || error == EINTR || error == ENETDOWN || error == ENOBUFS;
 }
 
-static enum weir_status packet_receive(struct weir_driver *driver, weir_nsec now,
-                                       struct weir_mut_span room, struct weir_packet *packets,
-                                       uint32_t packets_max, uint32_t *count)
+/* What is in the group's queue for us: appended to packets. */
+static enum weir_status receive_queue(struct packet *packet, struct weir_mut_span room,
+                                      struct weir_packet *packets, uint32_t packets_max,
+                                      uint32_t *count)
 {
-    struct packet *packet = packet_of(driver);
+    struct weir_driver *driver = &packet->driver;
     const uint32_t header = packet->has_vnet ? WEIR_VNET_BYTES : 0;
-    WEIR_ASSERT(room.length >= packet->slot_bytes && packets_max > 0);
     uint64_t slots = weir_min_u64(packet->slots, room.length / packet->slot_bytes);
-    slots = weir_min_u64(slots, packets_max);
-    (void)now;
-
-    *count = 0;
-    driver->is_rx_full = false;
+    slots = weir_min_u64(slots, packets_max - *count);
     for (uint32_t i = 0; i < slots; i++) {
         lay_message(packet, i, room.data + (size_t)i * packet->slot_bytes, packet->slot_bytes);
     }
@@ -102,6 +101,10 @@ static enum weir_status packet_receive(struct weir_driver *driver, weir_nsec now
             driver->stats.rx_truncated++;
             continue;
         }
+        if (weir_hear_is_open(&packet->hear) &&
+            weir_hear_is_heard(packet->iov[i][1].iov_base, length - header)) {
+            continue;
+        }
         struct weir_packet *frame = &packets[(*count)++];
         *frame = (struct weir_packet){.data = packet->iov[i][1].iov_base,
                                       .length = length - header,
@@ -111,10 +114,28 @@ static enum weir_status packet_receive(struct weir_driver *driver, weir_nsec now
             weir_vnet_decode(&packet->vnets[i], frame);
         }
         driver->stats.rx_bytes += frame->length;
+        driver->stats.rx_datagrams++;
     }
-    driver->stats.rx_datagrams += *count;
     driver->is_rx_full = (uint32_t)n == slots;
     return WEIR_OK;
+}
+
+static enum weir_status packet_receive(struct weir_driver *driver, weir_nsec now,
+                                       struct weir_mut_span room, struct weir_packet *packets,
+                                       uint32_t packets_max, uint32_t *count)
+{
+    struct packet *packet = packet_of(driver);
+    enum weir_status status = WEIR_OK;
+    WEIR_ASSERT(room.length >= packet->slot_bytes && packets_max > 0);
+    *count = weir_hear_receive(&packet->hear, now, false, packets, packets_max);
+    driver->is_rx_full = *count == packets_max;
+    if (!driver->is_rx_full) {
+        status = receive_queue(packet, room, packets, packets_max, count);
+    }
+    if (*count == 0) {
+        *count = weir_hear_receive(&packet->hear, now, true, packets, packets_max);
+    }
+    return *count > 0 ? WEIR_OK : status;
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -196,7 +217,8 @@ static enum weir_status packet_send(struct weir_driver *driver, weir_nsec now,
 
 static int packet_fd(const struct weir_driver *driver)
 {
-    return ((const struct packet *)(const void *)driver)->fd;
+    const struct packet *packet = (const struct packet *)(const void *)driver;
+    return weir_hear_is_open(&packet->hear) ? packet->hear.epoll_fd : packet->fd;
 }
 
 static weir_nsec packet_next_timeout(const struct weir_driver *driver)
@@ -208,6 +230,7 @@ static weir_nsec packet_next_timeout(const struct weir_driver *driver)
 static void packet_close(struct weir_driver *driver)
 {
     struct packet *packet = packet_of(driver);
+    weir_hear_close(&packet->hear);
     if (packet->fd >= 0) {
         (void)close(packet->fd);
     }
@@ -264,6 +287,33 @@ static void ask_offloads(struct packet *packet, const struct weir_packet_config 
     }
 }
 
+/* The kernel hashes a fragment by addresses alone, the first one too, so that all of a packet come
+ * by one queue. */
+static enum weir_status join_group(struct packet *packet, const struct weir_packet_config *config,
+                                   char problem[WEIR_PROBLEM_BYTES])
+{
+    enum {
+        TYPE_SHIFT = 16
+    };
+
+    int group = 0;
+    socklen_t length = sizeof(group);
+    unsigned ask = (unsigned)PACKET_FANOUT_HASH << TYPE_SHIFT;
+    if (config->first == NULL) {
+        ask |= (unsigned)PACKET_FANOUT_FLAG_UNIQUEID << TYPE_SHIFT;
+    } else if (getsockopt(((const struct packet *)(const void *)config->first)->fd, SOL_PACKET,
+                          PACKET_FANOUT, &group, &length) != 0) {
+        return weir_problem(problem, "packet fanout", errno, NULL);
+    }
+    ask |= (unsigned)group & UINT16_MAX;
+    if (!set_option(packet, SOL_PACKET, PACKET_FANOUT, (int)ask)) {
+        return weir_problem(problem, "packet fanout", errno,
+                            "it takes Linux 4.15, and one interface for all of a group");
+    }
+    return weir_hear_open(&packet->hear, &packet->interface, false, config->first == NULL,
+                          packet->fd, problem);
+}
+
 static enum weir_status open_parts(struct packet *packet, const struct weir_packet_config *config,
                                    char problem[WEIR_PROBLEM_BYTES])
 {
@@ -290,14 +340,15 @@ static enum weir_status open_parts(struct packet *packet, const struct weir_pack
     if (bind(packet->fd, any, sizeof(name)) != 0) {
         return weir_problem(problem, config->name, errno, NULL);
     }
-    return WEIR_OK;
+    return config->is_shared ? join_group(packet, config, problem) : WEIR_OK;
 }
 
 enum weir_status weir_packet_open(const struct weir_packet_config *config,
                                   struct weir_driver **driver, char problem[WEIR_PROBLEM_BYTES])
 {
     problem[0] = 0;
-    if (memchr(config->name, 0, sizeof(config->name)) == NULL || config->batch_slots > SLOTS_MAX) {
+    if (memchr(config->name, 0, sizeof(config->name)) == NULL || config->batch_slots > SLOTS_MAX ||
+        (config->first != NULL && (!config->is_shared || config->first->ops != &packet_ops))) {
         return WEIR_ERR_INVALID;
     }
     struct packet *packet = calloc(1, sizeof(*packet));
@@ -307,6 +358,7 @@ enum weir_status weir_packet_open(const struct weir_packet_config *config,
     packet->driver.ops = &packet_ops;
     packet->driver.datagram_bytes_max = WEIR_FRAME_BYTES_MAX;
     packet->fd = -1;
+    weir_hear_init(&packet->hear);
     enum weir_status status = open_parts(packet, config, problem);
     if (status != WEIR_OK) {
         packet_close(&packet->driver);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "driver/hear.h"
 #include "driver/sockaddr.h"
 #include "driver/vnet.h"
 
@@ -36,6 +37,7 @@ struct tun {
     int fd;
     bool has_vnet;
     struct weir_interface interface;
+    struct weir_hear hear; /* of one of many queues of a tap */
 };
 
 static struct tun *tun_of(struct weir_driver *driver)
@@ -64,17 +66,16 @@ static ssize_t read_frame(const struct tun *tun, uint8_t *data, struct virtio_ne
     return got > header ? got - header : 0;
 }
 
-static enum weir_status tun_receive(struct weir_driver *driver, weir_nsec now,
-                                    struct weir_mut_span room, struct weir_packet *packets,
-                                    uint32_t packets_max, uint32_t *count)
+/* What is in the device's queue for us: appended to packets. */
+static enum weir_status receive_queue(struct tun *tun, struct weir_mut_span room,
+                                      struct weir_packet *packets, uint32_t packets_max,
+                                      uint32_t *count)
 {
-    struct tun *tun = tun_of(driver);
+    struct weir_driver *driver = &tun->driver;
     size_t used = 0;
-    (void)now;
-    WEIR_ASSERT(room.length >= driver->rx_room_bytes && packets_max > 0);
-    *count = 0;
     driver->is_rx_full = true;
-    while (*count < packets_max && room.length - used >= WEIR_FRAME_ROOM) {
+    /* So many reads at most, also when none of them is a frame for us. */
+    for (uint32_t i = *count; i < packets_max && room.length - used >= WEIR_FRAME_ROOM; i++) {
         struct virtio_net_hdr vnet = {.flags = 0};
         ssize_t length = read_frame(tun, room.data + used, &vnet);
         driver->stats.rx_calls++;
@@ -82,6 +83,10 @@ static enum weir_status tun_receive(struct weir_driver *driver, weir_nsec now,
             driver->is_rx_full = false;
             driver->error = length < 0 ? errno : 0;
             return length < 0 && *count == 0 ? WEIR_ERR_OS : WEIR_OK;
+        }
+        if (weir_hear_is_open(&tun->hear) &&
+            weir_hear_is_heard(room.data + used, (uint32_t)length)) {
+            continue;
         }
         struct weir_packet *packet = &packets[(*count)++];
         *packet = (struct weir_packet){.data = room.data + used,
@@ -94,6 +99,20 @@ static enum weir_status tun_receive(struct weir_driver *driver, weir_nsec now,
         driver->stats.rx_bytes += (uint64_t)length;
     }
     return WEIR_OK;
+}
+
+static enum weir_status tun_receive(struct weir_driver *driver, weir_nsec now,
+                                    struct weir_mut_span room, struct weir_packet *packets,
+                                    uint32_t packets_max, uint32_t *count)
+{
+    struct tun *tun = tun_of(driver);
+    WEIR_ASSERT(room.length >= driver->rx_room_bytes && packets_max > 0);
+    *count = weir_hear_receive(&tun->hear, now, false, packets, packets_max);
+    enum weir_status status = receive_queue(tun, room, packets, packets_max, count);
+    if (*count == 0) {
+        *count = weir_hear_receive(&tun->hear, now, true, packets, packets_max);
+    }
+    return *count > 0 ? WEIR_OK : status;
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -170,7 +189,8 @@ static enum weir_status tun_send(struct weir_driver *driver, weir_nsec now,
 
 static int tun_fd(const struct weir_driver *driver)
 {
-    return ((const struct tun *)(const void *)driver)->fd;
+    const struct tun *tun = (const struct tun *)(const void *)driver;
+    return weir_hear_is_open(&tun->hear) ? tun->hear.epoll_fd : tun->fd;
 }
 
 static weir_nsec tun_next_timeout(const struct weir_driver *driver)
@@ -182,6 +202,7 @@ static weir_nsec tun_next_timeout(const struct weir_driver *driver)
 static void tun_close(struct weir_driver *driver)
 {
     struct tun *tun = tun_of(driver);
+    weir_hear_close(&tun->hear);
     if (tun->fd >= 0) {
         (void)close(tun->fd);
     }
@@ -394,12 +415,17 @@ enum weir_status weir_tun_open(const struct weir_tun_config *config, struct weir
     tun->driver.rx_room_bytes = WEIR_FRAME_ROOM;
     tun->driver.datagram_bytes_max = WEIR_FRAME_BYTES_MAX;
     tun->fd = -1;
+    weir_hear_init(&tun->hear);
     tun->has_vnet = !config->is_offload_disabled;
     tun->interface.is_ethernet = config->is_tap;
     enum weir_status status = attach_device(tun, config, problem);
     if (status == WEIR_OK) {
         ask_offloads(tun);
         status = prepare_device(tun, config, problem);
+    }
+    if (status == WEIR_OK && config->is_tap && config->is_multi_queue) {
+        status = weir_hear_open(&tun->hear, &tun->interface, true, config->queue_index == 0,
+                                tun->fd, problem);
     }
     if (status != WEIR_OK) {
         tun_close(&tun->driver);

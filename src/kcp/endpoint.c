@@ -29,7 +29,9 @@ enum weir_status weir_kcp_connect(struct weir_kcp *ep, weir_nsec now,
 {
     uint32_t key[KEY_WORDS];
     weir_kcp_set_now(ep, now);
+    const struct weir_route *route = ep->config.route;
     if (remote->family == WEIR_ADDR_NONE || remote->port == 0 ||
+        (route != NULL && weir_route_remote(route, remote) != ep->config.shard) ||
         !weir_kcp_key_make(ep, remote, conv, key)) {
         return WEIR_ERR_INVALID;
     }
@@ -151,26 +153,78 @@ const struct weir_kcp_stats *weir_kcp_stats(const struct weir_kcp *endpoint)
     return &endpoint->stats;
 }
 
+static const char *const drop_names[WEIR_KCP_DROP_COUNT + 1] = {
+    [WEIR_KCP_DROP_TRUNCATED] = "truncated",
+    [WEIR_KCP_DROP_LENGTH] = "length",
+    [WEIR_KCP_DROP_COMMAND] = "command",
+    [WEIR_KCP_DROP_CONV] = "conv",
+    [WEIR_KCP_DROP_SESSION] = "session",
+    [WEIR_KCP_DROP_NOT_ACCEPTING] = "not accepting",
+    [WEIR_KCP_DROP_PENDING] = "pending",
+    [WEIR_KCP_DROP_ADDRESS] = "address",
+    [WEIR_KCP_DROP_ACK] = "ack",
+    [WEIR_KCP_DROP_DUPLICATE] = "duplicate",
+    [WEIR_KCP_DROP_WINDOW] = "window",
+    [WEIR_KCP_DROP_NO_ROOM] = "no room",
+    [WEIR_KCP_DROP_CLOSED] = "closed",
+    [WEIR_KCP_DROP_FORGED] = "forged",
+    [WEIR_KCP_DROP_FEC] = "fec",
+    [WEIR_KCP_DROP_PARITY] = "parity",
+    [WEIR_KCP_DROP_UNDRAINED] = "undrained",
+};
+
 const char *weir_kcp_drop_text(enum weir_kcp_drop drop)
 {
-    static const char *const texts[WEIR_KCP_DROP_COUNT] = {
-        [WEIR_KCP_DROP_TRUNCATED] = "truncated",
-        [WEIR_KCP_DROP_LENGTH] = "length",
-        [WEIR_KCP_DROP_COMMAND] = "command",
-        [WEIR_KCP_DROP_CONV] = "conv",
-        [WEIR_KCP_DROP_SESSION] = "session",
-        [WEIR_KCP_DROP_NOT_ACCEPTING] = "not accepting",
-        [WEIR_KCP_DROP_PENDING] = "pending",
-        [WEIR_KCP_DROP_ADDRESS] = "address",
-        [WEIR_KCP_DROP_ACK] = "ack",
-        [WEIR_KCP_DROP_DUPLICATE] = "duplicate",
-        [WEIR_KCP_DROP_WINDOW] = "window",
-        [WEIR_KCP_DROP_NO_ROOM] = "no room",
-        [WEIR_KCP_DROP_CLOSED] = "closed",
-        [WEIR_KCP_DROP_FORGED] = "forged",
-        [WEIR_KCP_DROP_FEC] = "fec",
-        [WEIR_KCP_DROP_PARITY] = "parity",
-        [WEIR_KCP_DROP_UNDRAINED] = "undrained",
-    };
-    return drop < WEIR_KCP_DROP_COUNT ? texts[drop] : "unknown";
+    return drop < WEIR_KCP_DROP_COUNT ? drop_names[drop] : "unknown";
+}
+
+/* --- for the loop ----------------------------------------------------------------------------- */
+
+static void verb_input(void *endpoint, weir_nsec now, struct weir_packet *packets, uint32_t count)
+{
+    weir_kcp_input(endpoint, now, packets, count);
+}
+
+static void verb_timeout(void *endpoint, weir_nsec now)
+{
+    weir_kcp_timeout(endpoint, now);
+}
+
+static weir_nsec verb_next_timeout(const void *endpoint)
+{
+    return weir_kcp_next_timeout(endpoint);
+}
+
+static enum weir_status verb_output(void *endpoint, weir_nsec now, struct weir_tx *tx)
+{
+    return weir_kcp_output(endpoint, now, tx);
+}
+
+static void verb_figures(const void *endpoint, struct weir_figures *figures)
+{
+    const struct weir_kcp_stats *stats = weir_kcp_stats(endpoint);
+    *figures = (struct weir_figures){.connections = stats->sessions,
+                                     .awake = stats->awake,
+                                     .packets_received = stats->datagrams_received,
+                                     .packets_sent = stats->datagrams_sent,
+                                     .bytes_received = stats->bytes_received,
+                                     .bytes_sent = stats->bytes_sent,
+                                     .packets_lost = stats->resent_fast + stats->resent_early +
+                                                     stats->resent_timeout,
+                                     .rtt = stats->rtt};
+    for (uint32_t i = 0; i < WEIR_KCP_DROP_COUNT; i++) {
+        figures->drops[i] = stats->drops[i];
+        figures->dropped += stats->drops[i];
+    }
+}
+
+const struct weir_verbs *weir_kcp_verbs(void)
+{
+    static const struct weir_verbs verbs = {.input = verb_input,
+                                            .timeout = verb_timeout,
+                                            .next_timeout = verb_next_timeout,
+                                            .output = verb_output,
+                                            .figures = verb_figures,
+                                            .drop_names = drop_names};
+    return &verbs;
 }

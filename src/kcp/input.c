@@ -307,7 +307,9 @@ static void on_peer_window(struct awake *awake, uint32_t window)
 
 static inline void add_sample(struct awake *awake, uint32_t rtt)
 {
+    struct weir_kcp_stats *stats = &awake->conn->endpoint->stats;
     rtt = rtt < RTO_MAX_MS ? rtt : RTO_MAX_MS; /* whatever ts a hostile peer echoes */
+    stats->rtt = weir_rtt_mean(stats->rtt, rtt * WEIR_MSEC);
     if (awake->srtt_ms == 0) {
         awake->srtt_ms = rtt;
         awake->rttval_ms = rtt / 2;

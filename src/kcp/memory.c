@@ -55,6 +55,7 @@ static bool config_is_valid(const struct weir_kcp_config *config)
            config->connections_max < INDEX_MAX && config->awake_max < INDEX_MAX &&
            config->send_bytes >= store_min && config->window_bytes >= store_min &&
            config->held_max >= 2 * HELD_RESERVE && config->held_max < INDEX_MAX &&
+           (config->route == NULL || config->shard < config->route->shards) &&
            config->address_policy <= WEIR_KCP_ADDRESS_REPLACE && config->cc <= WEIR_CC_NONE &&
            config->connect_timeout <= time_max && config->keepalive <= time_max &&
            config->idle_timeout <= time_max && (unsigned)config->cipher < WEIR_KCP_CIPHER_COUNT &&

@@ -162,6 +162,7 @@ static void begin_data(struct weir_rudp *ep, const struct weir_packet *packet)
 static void begin_packet(struct weir_rudp *ep, const struct weir_packet *packet)
 {
     ep->stats.packets_received++;
+    ep->stats.bytes_received += packet->length;
     if (packet->length < WEIR_RUDP_DATA_HEADER_BYTES + WEIR_RUDP_TRAILER_BYTES) {
         weir_rudp_count_drop(ep, WEIR_RUDP_DROP_TRUNCATED);
         return;

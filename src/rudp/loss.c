@@ -223,6 +223,7 @@ static void note_loss(struct weir_rudp_conn *conn, struct losses *losses, struct
     packet->is_lost = true;
     awake->lost_kept++;
     awake->packets_lost++;
+    conn->endpoint->stats.packets_lost++;
     awake->is_credit_wanted |= packet->has_credit;
     chunks_again(conn, packet);
     if (packet->is_probe_mtu) {
@@ -439,6 +440,8 @@ static weir_nsec sample_rtt(struct weir_rudp_conn *conn, const struct weir_rudp_
     }
     weir_nsec sample = now - acked->newest.sent_time;
     weir_nsec delay = weir_min_u64(ack->delay_us, conn->peer_ack_delay_us) * WEIR_USEC;
+    struct weir_rudp_stats *stats = &conn->endpoint->stats;
+    stats->rtt = weir_rtt_mean(stats->rtt, sample);
     weir_rtt_sample(&conn->awake->rtt, weir_max_u64(sample, 1), delay);
     return weir_max_u64(sample, 1);
 }

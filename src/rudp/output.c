@@ -477,6 +477,7 @@ static uint32_t finish(struct builder *b, size_t want)
     conn->bytes_sent += length;
     conn->last_sent = ep->now;
     ep->stats.packets_sent++;
+    ep->stats.bytes_sent += length;
     return (uint32_t)length;
 }
 
@@ -632,6 +633,7 @@ static bool write_opening(struct weir_rudp_conn *conn, struct weir_tx *tx)
     size_t length = weir_rudp_write_handshake(conn, tx->buffer + tx->used_bytes);
     emit(tx, &conn->path, (uint32_t)length, (uint32_t)length, WEIR_ECN_NOT);
     conn->bytes_sent += length;
+    conn->endpoint->stats.bytes_sent += length;
     conn->last_sent = conn->endpoint->now;
     return true;
 }
@@ -726,6 +728,7 @@ static bool write_stateless_replies(struct weir_rudp *ep, struct weir_tx *tx)
         size_t length = weir_rudp_write_stateless(ep, reply, tx->buffer + tx->used_bytes);
         emit(tx, &reply->path, (uint32_t)length, (uint32_t)length, WEIR_ECN_NOT);
         ep->stats.packets_sent++;
+        ep->stats.bytes_sent += length;
     }
     return true;
 }

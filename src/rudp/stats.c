@@ -101,22 +101,23 @@ const struct weir_rudp_stats *weir_rudp_stats(const struct weir_rudp *ep)
     return &ep->stats;
 }
 
+static const char *const drop_names[WEIR_RUDP_DROP_COUNT + 1] = {
+    [WEIR_RUDP_DROP_TRUNCATED] = "truncated",
+    [WEIR_RUDP_DROP_CHECKSUM] = "checksum",
+    [WEIR_RUDP_DROP_KIND] = "kind",
+    [WEIR_RUDP_DROP_VERSION] = "version",
+    [WEIR_RUDP_DROP_CONNECTION] = "connection",
+    [WEIR_RUDP_DROP_COOKIE] = "cookie",
+    [WEIR_RUDP_DROP_DUPLICATE] = "duplicate",
+    [WEIR_RUDP_DROP_NO_ROOM] = "no room",
+    [WEIR_RUDP_DROP_UNDRAINED] = "undrained",
+    [WEIR_RUDP_DROP_NOT_ACCEPTING] = "not accepting",
+    [WEIR_RUDP_DROP_STALE] = "stale",
+};
+
 const char *weir_rudp_drop_text(enum weir_rudp_drop drop)
 {
-    static const char *const texts[WEIR_RUDP_DROP_COUNT] = {
-        [WEIR_RUDP_DROP_TRUNCATED] = "truncated",
-        [WEIR_RUDP_DROP_CHECKSUM] = "checksum",
-        [WEIR_RUDP_DROP_KIND] = "kind",
-        [WEIR_RUDP_DROP_VERSION] = "version",
-        [WEIR_RUDP_DROP_CONNECTION] = "connection",
-        [WEIR_RUDP_DROP_COOKIE] = "cookie",
-        [WEIR_RUDP_DROP_DUPLICATE] = "duplicate",
-        [WEIR_RUDP_DROP_NO_ROOM] = "no room",
-        [WEIR_RUDP_DROP_UNDRAINED] = "undrained",
-        [WEIR_RUDP_DROP_NOT_ACCEPTING] = "not accepting",
-        [WEIR_RUDP_DROP_STALE] = "stale",
-    };
-    return drop < WEIR_RUDP_DROP_COUNT ? texts[drop] : "?";
+    return drop < WEIR_RUDP_DROP_COUNT ? drop_names[drop] : "?";
 }
 
 static void verb_input(void *endpoint, weir_nsec now, struct weir_packet *packets, uint32_t count)
@@ -139,11 +140,30 @@ static enum weir_status verb_output(void *endpoint, weir_nsec now, struct weir_t
     return weir_rudp_output(endpoint, now, tx);
 }
 
+static void verb_figures(const void *endpoint, struct weir_figures *figures)
+{
+    const struct weir_rudp_stats *stats = weir_rudp_stats(endpoint);
+    *figures = (struct weir_figures){.connections = stats->connections,
+                                     .awake = stats->awake,
+                                     .packets_received = stats->packets_received,
+                                     .packets_sent = stats->packets_sent,
+                                     .bytes_received = stats->bytes_received,
+                                     .bytes_sent = stats->bytes_sent,
+                                     .packets_lost = stats->packets_lost,
+                                     .rtt = stats->rtt};
+    for (uint32_t i = 0; i < WEIR_RUDP_DROP_COUNT; i++) {
+        figures->drops[i] = stats->drops[i];
+        figures->dropped += stats->drops[i];
+    }
+}
+
 const struct weir_verbs *weir_rudp_verbs(void)
 {
     static const struct weir_verbs verbs = {.input = verb_input,
                                             .timeout = verb_timeout,
                                             .next_timeout = verb_next_timeout,
-                                            .output = verb_output};
+                                            .output = verb_output,
+                                            .figures = verb_figures,
+                                            .drop_names = drop_names};
     return &verbs;
 }

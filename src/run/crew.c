@@ -31,6 +31,8 @@ enum {
     PACKETS_MAX_MIN = 128
 };
 
+#define LIMITS_HOLD_DEFAULT (10 * WEIR_SEC)
+
 static const struct timespec join_tick = {.tv_nsec = 200000};
 /* A queue that fails does so at once and every time. */
 static const struct timespec error_tick = {.tv_nsec = 1000000};
@@ -47,6 +49,8 @@ void weir_crew_config_default(struct weir_crew_config *config)
                                         .packets_max = PACKETS_MAX_DEFAULT};
     weir_slide_config_default(&config->slide);
     config->slide.secondary_bytes = 0;
+    config->limits.hold = LIMITS_HOLD_DEFAULT;
+    config->limits.workers_min = 1;
 }
 
 static bool is_prime(uint32_t n)
@@ -67,7 +71,7 @@ static bool is_valid(const struct weir_crew_config *config)
         config->workers_max > config->shards || config->queues == NULL || config->route == NULL ||
         config->ring_bytes < RING_BYTES_MIN || config->packets_max < PACKETS_MAX_MIN ||
         config->shard_bytes < 4096 || weir_ring_mem_size(config->ring_bytes) == 0 ||
-        weir_slide_mem_size(&config->slide) == 0) {
+        weir_slide_mem_size(&config->slide) == 0 || !weir_crew_are_limits_valid(config)) {
         return false;
     }
     /* What one receive gives must fit into the hand, which is as long as a ring. */
@@ -142,7 +146,7 @@ static bool open_shard(struct weir_crew *crew, struct crew_shard *shard)
 
 static enum weir_status open_descriptors(struct crew_worker *worker)
 {
-    struct epoll_event event = {.events = EPOLLIN};
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = UINT32_MAX};
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     bool is_open = worker->epoll_fd >= 0 && worker->event_fd >= 0 &&
@@ -213,10 +217,14 @@ static enum weir_status open_parts(struct weir_crew *crew)
     memset(crew->workers, 0, max * sizeof(*crew->workers));
     memset(crew->shards, 0, crew->config.shards * sizeof(*crew->shards));
     memcpy(crew->queues, crew->config.queues, max * sizeof(struct weir_driver *));
+    for (uint32_t s = 0; s < crew->config.shards; s++) {
+        crew->shards[s].watched_fd = -1;
+    }
     for (uint32_t i = 0; i < max; i++) {
         crew->workers[i].crew = crew;
         crew->workers[i].index = i;
         crew->workers[i].epoll_fd = crew->workers[i].event_fd = -1;
+        memset(crew->workers[i].due, 0xff, sizeof(crew->workers[i].due)); /* WEIR_NEVER */
         __atomic_store_n(&crew->workers[i].is_ended, 1, __ATOMIC_RELAXED);
     }
     make_owners(crew);
@@ -332,22 +340,20 @@ void weir_crew_wake(struct crew_worker *worker)
     }
 }
 
+weir_nsec weir_crew_now(const struct weir_crew *crew)
+{
+    struct timespec time;
+    if (crew->config.clock != NULL) {
+        return crew->config.clock->now(crew->config.clock->user);
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
+}
+
 void weir_crew_wake_all(struct weir_crew *crew)
 {
     for (uint32_t i = 0; i < crew->config.workers_max; i++) {
         weir_crew_wake(&crew->workers[i]);
-    }
-}
-
-void weir_crew_watch(struct crew_worker *worker, uint32_t queue, bool is_watched)
-{
-    struct epoll_event event = {.events = EPOLLIN};
-    const struct weir_driver *inner = worker->crew->queues[queue];
-    int fd = inner->ops->fd(inner);
-    if (worker->epoll_fd >= 0 && fd >= 0) {
-        int result =
-            epoll_ctl(worker->epoll_fd, is_watched ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event);
-        WEIR_ASSERT(result == 0);
     }
 }
 
@@ -362,6 +368,7 @@ static void *run_worker(void *argument)
             (void)nanosleep(&error_tick, NULL);
         }
     }
+    weir_crew_measure_end(worker);
     __atomic_store_n(&worker->is_ended, 1, __ATOMIC_RELEASE);
     return NULL;
 }
@@ -404,6 +411,7 @@ static enum weir_status start_thread(struct crew_worker *worker, uint32_t first_
     worker->first_epoch = first_epoch;
     __atomic_store_n(&worker->is_ended, 0, __ATOMIC_RELAXED);
     if (worker->crew->config.clock != NULL) {
+        worker->stood_from = weir_crew_now(worker->crew);
         return WEIR_OK;
     }
     worker->has_thread = create_thread(worker) == 0;
@@ -455,7 +463,10 @@ void weir_crew_stop(struct weir_crew *crew)
     weir_crew_wake_all(crew);
     for (uint32_t i = 0; i < crew->config.workers_max; i++) {
         join_waiting(&crew->workers[i]);
-        __atomic_store_n(&crew->workers[i].is_ended, 1, __ATOMIC_RELAXED); /* a simulation's */
+        if (__atomic_load_n(&crew->workers[i].is_ended, __ATOMIC_RELAXED) == 0) {
+            weir_crew_measure_end(&crew->workers[i]); /* a simulation's */
+            __atomic_store_n(&crew->workers[i].is_ended, 1, __ATOMIC_RELAXED);
+        }
     }
     crew->is_started = false;
 }
@@ -518,7 +529,7 @@ enum weir_status weir_crew_resize(struct weir_crew *crew, uint32_t workers)
     return WEIR_OK;
 }
 
-/* --- a simulation's, and figures -------------------------------------------------------------- */
+/* --- a simulation's --------------------------------------------------------------------------- */
 
 bool weir_crew_run(struct weir_crew *crew, uint32_t worker)
 {
@@ -526,10 +537,16 @@ bool weir_crew_run(struct weir_crew *crew, uint32_t worker)
     if (worker >= crew->config.workers_max || of->is_ended != 0) {
         return false;
     }
+    weir_nsec now = weir_crew_now(crew);
+    of->stood += now > of->stood_from ? now - of->stood_from : 0;
     if (weir_loop_run_once(of->loop, 0) != WEIR_OK) {
         crew_count(&of->figures.stats.driver_errors, 1);
     }
-    of->is_ended = of->is_ending;
+    of->stood_from = weir_crew_now(crew);
+    if (of->is_ending) {
+        weir_crew_measure_end(of);
+        of->is_ended = 1;
+    }
     return true;
 }
 
@@ -538,47 +555,4 @@ weir_nsec weir_crew_next_timeout(struct weir_crew *crew, uint32_t worker)
     const struct crew_worker *of = &crew->workers[worker];
     bool is_there = worker < crew->config.workers_max && of->is_ended == 0;
     return is_there ? weir_loop_next_timeout(of->loop) : WEIR_NEVER;
-}
-
-/* Bucket i begins at 4 + i % 4 quarters of 2^(i / 4); the first ones, below 4 ns, are not told
- * apart. */
-uint32_t weir_crew_pause_bucket(weir_nsec pause)
-{
-    if (pause < 4) {
-        return 0;
-    }
-    uint32_t log = 63 - (uint32_t)__builtin_clzll(pause);
-    uint64_t bucket = (uint64_t)log * 4 + (pause >> (log - 2) & 3);
-    return (uint32_t)weir_min_u64(bucket, WEIR_CREW_PAUSE_BUCKETS - 1);
-}
-
-weir_nsec weir_crew_pause_at(const struct weir_crew_worker_stats *stats, uint32_t share)
-{
-    uint64_t total = 0;
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < WEIR_CREW_PAUSE_BUCKETS; i++) {
-        total += stats->pauses[i];
-    }
-    for (uint32_t i = 0; i < WEIR_CREW_PAUSE_BUCKETS && total > 0; i++) {
-        sum += stats->pauses[i];
-        if (sum * 1000 >= total * share && sum > 0) {
-            weir_nsec end = i < 8 ? 4 : (UINT64_C(5) + i % 4) << (i / 4 - 2);
-            return weir_min_u64(end, weir_max_u64(stats->pause_max, 1));
-        }
-    }
-    return 0;
-}
-
-enum weir_status weir_crew_worker_stats(const struct weir_crew *crew, uint32_t worker,
-                                        struct weir_crew_worker_stats *stats)
-{
-    if (worker >= crew->config.workers_max) {
-        return WEIR_ERR_INVALID;
-    }
-    union crew_figures copy;
-    for (size_t i = 0; i < sizeof(copy.words) / sizeof(copy.words[0]); i++) {
-        copy.words[i] = __atomic_load_n(&crew->workers[worker].figures.words[i], __ATOMIC_RELAXED);
-    }
-    *stats = copy.stats;
-    return WEIR_OK;
 }

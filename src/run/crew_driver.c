@@ -61,7 +61,7 @@ bool weir_crew_write_fence(struct weir_ring_writer *writer, uint32_t epoch)
 }
 
 static bool write_packet(struct weir_ring_writer *writer, const struct weir_packet *packet,
-                         uint32_t shard)
+                         uint32_t shard, weir_nsec now)
 {
     struct crew_item item = {.length = packet->length,
                              .mtu_bytes = packet->mtu_bytes,
@@ -70,6 +70,8 @@ static bool write_packet(struct weir_ring_writer *writer, const struct weir_pack
                              .ecn = packet->ecn,
                              .protocol = packet->protocol,
                              .is_checked = packet->is_checked,
+                             .unreached = packet->unreached,
+                             .written_at = crew_stamp(now),
                              .path = *packet->path};
     return write_item(writer, &item, packet->data);
 }
@@ -84,6 +86,7 @@ static struct weir_packet packet_of(const struct crew_item *item)
                                 .segment_bytes = item->segment_bytes,
                                 .ecn = item->ecn,
                                 .protocol = item->protocol,
+                                .unreached = item->unreached,
                                 .is_checked = item->is_checked != 0};
 }
 
@@ -143,7 +146,7 @@ static enum place place_of(struct crew_worker *worker, uint32_t shard)
 
 static bool park(struct crew_worker *worker, const struct weir_packet *packet, uint32_t shard)
 {
-    bool is_parked = write_packet(&worker->park.writer, packet, shard);
+    bool is_parked = write_packet(&worker->park.writer, packet, shard, worker->receive_at);
     crew_count(is_parked ? &worker->figures.stats.parked : &worker->figures.stats.blocked, 1);
     return is_parked;
 }
@@ -153,7 +156,8 @@ static bool send_on(struct crew_worker *worker, const struct weir_packet *packet
 {
     uint32_t to = crew_owner(worker->crew, shard, worker->seen.now);
     WEIR_ASSERT(to != worker->index);
-    if ((worker->fences_out >> to & 1) != 0 || !write_packet(&worker->to[to], packet, shard)) {
+    if ((worker->fences_out >> to & 1) != 0 ||
+        !write_packet(&worker->to[to], packet, shard, worker->receive_at)) {
         crew_count(&worker->figures.stats.blocked, 1);
         return false;
     }
@@ -240,6 +244,7 @@ static uint32_t receive_ring(struct crew_worker *worker, uint32_t from, struct w
     size_t bytes = 0;
     size_t used = 0;
     uint32_t count = 0;
+    uint32_t found = 0;
     const struct crew_item *item = peek_items(&worker->from[from], &bytes);
     for (; used < bytes && count < packets_max; item = item_after(item)) {
         if (item->length == CREW_FENCE) {
@@ -260,9 +265,12 @@ static uint32_t receive_ring(struct crew_worker *worker, uint32_t from, struct w
             worker->shard_of[count] = (uint8_t)item->shard;
             packets[count++] = packet;
         }
-        crew_count(&worker->figures.stats.taken_in, 1);
+        weir_crew_note_delay(worker, worker->receive_at, item->written_at);
+        found++;
         used += item_bytes(item->length);
     }
+    crew_count(&worker->figures.stats.taken_in, found);
+    weir_crew_note_found(worker, found);
     lend(worker, &worker->from[from], used);
     return count;
 }
@@ -287,7 +295,8 @@ static uint32_t sort_out(struct crew_worker *worker, struct weir_packet *packets
                                             : send_on(worker, &packets[i], shard);
         }
         /* The hand has room for rx_room_bytes. Some drivers give more, from memory of their own. */
-        if (!is_placed && !write_packet(&worker->hand.writer, &packets[i], shard)) {
+        if (!is_placed &&
+            !write_packet(&worker->hand.writer, &packets[i], shard, worker->receive_at)) {
             crew_count(&worker->figures.stats.dropped, 1);
         }
     }
@@ -316,6 +325,7 @@ static enum weir_status receive_queue(struct crew_worker *worker, uint32_t queue
     crew_count(&worker->figures.stats.packets, *count);
     bool is_full = inner->is_rx_full || *count == batch->packets_max;
     worker->driver.is_rx_full |= is_full;
+    weir_crew_note_look(worker, queue, batch->now, *count, is_full);
     if (queue == worker->index && worker->is_steered && !worker->is_drained) {
         uint64_t bytes = *count; /* one of nothing is something, too */
         for (uint32_t i = 0; i < *count; i++) {
@@ -381,7 +391,9 @@ static void begin_round(struct crew_worker *worker, weir_nsec now)
     worker->is_moving = false;
     worker->driver.is_rx_full = false;
     crew_count(&worker->figures.stats.rounds, 1);
+    weir_crew_measure(worker, now);
     weir_crew_handover(worker, now);
+    weir_crew_look(worker, now);
     weir_crew_run_posts(worker, now);
 }
 
@@ -395,6 +407,7 @@ static enum weir_status crew_receive(struct weir_driver *driver, weir_nsec now,
     enum weir_status status = WEIR_OK;
 
     *count = 0;
+    worker->receive_at = now;
     give_back(worker);
     if (worker->source == 0) {
         begin_round(worker, now);
@@ -502,7 +515,12 @@ static weir_nsec crew_next_timeout(const struct weir_driver *driver)
         __atomic_load_n(&worker->is_dismissed, __ATOMIC_ACQUIRE) != 0 || worker->is_ending) {
         deadline = 0;
     }
-    for (uint32_t q = 0; q < worker->crew->config.workers_max; q++) {
+    if (worker->refused_count > 0) {
+        deadline = weir_min_u64(deadline, worker->retry_at);
+    }
+    deadline = weir_min_u64(deadline, weir_crew_measure_due(worker));
+    bool is_reading = !is_readable(worker, &worker->hand.reader); /* see crew_fd */
+    for (uint32_t q = 0; is_reading && q < worker->crew->config.workers_max; q++) {
         if (worker->reads[q]) {
             const struct weir_driver *inner = worker->crew->queues[q];
             deadline = weir_min_u64(deadline, inner->ops->next_timeout(inner));

@@ -6,21 +6,50 @@
 
 #include "run/crew_internal.h"
 
-/* --- packets in ------------------------------------------------------------------------------- */
+/* --- a shard ---------------------------------------------------------------------------------- */
 
-static void drain(const struct crew_shard *shard, weir_nsec now)
+/* Of the rounds that are measured, one in so many. */
+enum {
+    TIMED_SHARE = 16
+};
+
+static weir_nsec begin_call(const struct crew_worker *worker)
 {
-    if (shard->on_events != NULL) {
+    return worker->meter.is_timed ? weir_crew_now(worker->crew) : 0;
+}
+
+void weir_crew_note_due(struct crew_worker *worker, uint32_t shard)
+{
+    const struct crew_shard *of = &worker->crew->shards[shard];
+    worker->due[shard] = worker->is_news[shard] ? 0 : of->verbs->next_timeout(of->endpoint);
+    worker->meter.is_touched[shard] = worker->meter.is_any_touched = true;
+}
+
+/* After every call on a shard: its events first, they may change when it is due. */
+static void end_call(struct crew_worker *worker, uint32_t s, weir_nsec now, weir_nsec from,
+                     bool has_events)
+{
+    struct crew_shard *shard = &worker->crew->shards[s];
+    if (has_events && shard->on_events != NULL) {
         shard->on_events(shard->user, now);
     }
+    weir_crew_note_due(worker, s);
+    if (worker->meter.is_timed) {
+        weir_nsec passed = weir_crew_now(worker->crew) - from;
+        crew_count(&shard->figures.stats.busy, passed * TIMED_SHARE);
+    }
 }
+
+/* --- packets in ------------------------------------------------------------------------------- */
 
 static void give(struct crew_worker *worker, uint32_t s, weir_nsec now, struct weir_packet *packets,
                  uint32_t count)
 {
-    const struct crew_shard *shard = &worker->crew->shards[s];
+    struct crew_shard *shard = &worker->crew->shards[s];
+    weir_nsec from = begin_call(worker);
     shard->verbs->input(shard->endpoint, now, packets, count);
-    drain(shard, now);
+    crew_count(&shard->figures.stats.packets, count);
+    end_call(worker, s, now, from, true);
 }
 
 /* Shard by shard, in the order in which they appear first; each one's packets keep theirs. */
@@ -72,21 +101,22 @@ static weir_nsec crew_next_timeout(const void *endpoint)
 {
     const struct crew_worker *worker = (const struct crew_worker *)endpoint;
     weir_nsec deadline = WEIR_NEVER;
-    for (uint32_t i = 0; i < worker->shard_count; i++) {
-        const struct crew_shard *shard = &worker->crew->shards[worker->shards[i]];
-        deadline = weir_min_u64(deadline, shard->verbs->next_timeout(shard->endpoint));
+    for (uint32_t s = 0; s < worker->crew->config.shards; s++) {
+        deadline = weir_min_u64(deadline, worker->due[s]);
     }
     return deadline;
 }
 
 static void crew_timeout(void *endpoint, weir_nsec now)
 {
-    const struct crew_worker *worker = (const struct crew_worker *)endpoint;
-    for (uint32_t i = 0; i < worker->shard_count; i++) {
-        const struct crew_shard *shard = &worker->crew->shards[worker->shards[i]];
-        if (shard->verbs->next_timeout(shard->endpoint) <= now) {
+    struct crew_worker *worker = (struct crew_worker *)endpoint;
+    for (uint32_t s = 0; s < worker->crew->config.shards; s++) {
+        if (worker->due[s] <= now) {
+            const struct crew_shard *shard = &worker->crew->shards[s];
+            weir_nsec from = begin_call(worker);
+            worker->is_news[s] = false;
             shard->verbs->timeout(shard->endpoint, now);
-            drain(shard, now);
+            end_call(worker, s, now, from, true);
         }
     }
 }
@@ -99,15 +129,15 @@ static enum weir_status crew_output(void *endpoint, weir_nsec now, struct weir_t
     for (uint32_t i = 0; i < worker->shard_count; i++) {
         uint32_t at = first + i;
         at = at < worker->shard_count ? at : at - worker->shard_count;
-        const struct crew_shard *shard = &worker->crew->shards[worker->shards[at]];
-        if (shard->verbs->next_timeout(shard->endpoint) > now) {
+        uint32_t s = worker->shards[at];
+        if (worker->due[s] > now) {
             continue;
         }
+        const struct crew_shard *shard = &worker->crew->shards[s];
+        weir_nsec from = begin_call(worker);
         uint32_t before = tx->count;
         enum weir_status status = shard->verbs->output(shard->endpoint, now, tx);
-        if (tx->count > before) {
-            drain(shard, now);
-        }
+        end_call(worker, s, now, from, tx->count > before);
         if (status == WEIR_OK) {
             worker->output_at = before == 0 ? at + 1 : at; /* it had all the room, or the rest */
             return WEIR_OK;
@@ -141,30 +171,52 @@ static bool read_post(struct crew_shard *shard, uint8_t *work, uint32_t *length)
     return true;
 }
 
-void weir_crew_run_posts(struct crew_worker *worker, weir_nsec now)
+static void run_posts_of(struct crew_worker *worker, uint32_t s, weir_nsec now)
 {
+    struct crew_shard *shard = &worker->crew->shards[s];
+    uint64_t *posted = &worker->crew->posted[s / 64];
+    uint64_t bit = UINT64_C(1) << s % 64;
     uint8_t work[CREW_POST_BYTES_MAX];
     uint32_t length = 0;
-    for (uint32_t i = 0; i < worker->shard_count; i++) {
-        struct crew_shard *shard = &worker->crew->shards[worker->shards[i]];
-        uint32_t count = 0;
-        while (count < POSTS_MAX && read_post(shard, work, &length)) {
-            worker->crew->on_work(shard->user, now, work, length);
-            count++;
-        }
-        if (count > 0) {
-            crew_count(&worker->figures.stats.works, count);
-            worker->is_moving = true;
-            drain(shard, now);
+    uint32_t count = 0;
+    weir_nsec from = begin_call(worker);
+    /* First, so that a post that comes meanwhile sets it anew. */
+    (void)__atomic_fetch_and(posted, ~bit, __ATOMIC_ACQ_REL);
+    while (count < POSTS_MAX && read_post(shard, work, &length)) {
+        worker->crew->on_work(shard->user, now, work, length);
+        count++;
+    }
+    if (count == POSTS_MAX) {
+        (void)__atomic_fetch_or(posted, bit, __ATOMIC_RELAXED);
+    }
+    if (count > 0) {
+        crew_count(&worker->figures.stats.works, count);
+        worker->is_moving = true;
+        end_call(worker, s, now, from, true);
+    }
+}
+
+void weir_crew_run_posts(struct crew_worker *worker, weir_nsec now)
+{
+    for (uint32_t i = 0; i < CREW_SHARD_WORDS; i++) {
+        uint64_t left = __atomic_load_n(&worker->crew->posted[i], __ATOMIC_ACQUIRE);
+        for (; left != 0; left &= left - 1) {
+            uint32_t s = i * 64 + (uint32_t)__builtin_ctzll(left);
+            if (worker->is_owned[s]) {
+                run_posts_of(worker, s, now);
+            }
         }
     }
 }
 
 bool weir_crew_has_posts(const struct crew_worker *worker)
 {
-    for (uint32_t i = 0; i < worker->shard_count; i++) {
-        if (weir_crew_is_ring_readable(&worker->crew->shards[worker->shards[i]].post_reader)) {
-            return true;
+    for (uint32_t i = 0; i < CREW_SHARD_WORDS; i++) {
+        uint64_t left = __atomic_load_n(&worker->crew->posted[i], __ATOMIC_ACQUIRE);
+        for (; left != 0; left &= left - 1) {
+            if (worker->is_owned[i * 64 + (uint32_t)__builtin_ctzll(left)]) {
+                return true;
+            }
         }
     }
     return false;
@@ -188,6 +240,7 @@ enum weir_status weir_crew_post(struct weir_crew *crew, uint32_t shard, const vo
     memcpy(pair[0].data, &length, sizeof(length));
     memcpy(pair[0].data + sizeof(length), work, length);
     (void)weir_ring_commit_write(&to->post_writer, bytes);
+    (void)__atomic_fetch_or(&crew->posted[shard / 64], UINT64_C(1) << shard % 64, __ATOMIC_ACQ_REL);
     /* Should the shard move on just now, its new owner looks for posts when it takes it: whoever
      * publishes the next number has seen this one, and the post with it. */
     struct crew_control control =

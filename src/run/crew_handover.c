@@ -35,7 +35,7 @@ static bool is_steering(const struct crew_worker *worker)
 static void drop_queue(struct crew_worker *worker, uint32_t q)
 {
     worker->reads[q] = false;
-    weir_crew_watch(worker, q, false);
+    weir_crew_watch_queue(worker, q, false);
 }
 
 /* Our own queue, when the kernel steers, has what is for the shards that we still run. */
@@ -58,10 +58,11 @@ static void note_gained(struct crew_worker *worker)
 }
 
 /* Those that were there before have routed by the old number, and nobody else has. */
-static void see(struct crew_worker *worker, struct crew_control control)
+static void see(struct crew_worker *worker, struct crew_control control, weir_nsec now)
 {
     bool is_new = control.before <= worker->index;
     worker->seen = control;
+    weir_crew_measure_anew(worker, now);
     worker->is_steered = false;
     worker->is_drained = false;
     note_gained(worker);
@@ -135,11 +136,15 @@ static void let_go(struct crew_worker *worker, weir_nsec now)
             worker->shards[staying++] = s;
             continue;
         }
+        weir_crew_put_out(worker, s);
+        weir_crew_watch_shard(worker, s, false);
         worker->is_owned[s] = false;
+        worker->due[s] = WEIR_NEVER;
         slides[leaving++] = crew->shards[s].slide;
         crew->shards[s].let_go_at = now;
     }
     worker->shard_count = staying;
+    worker->meter.is_any_touched = true; /* it has fewer connections */
     weir_slide_leave(worker->slide, slides, leaving);
     if (worker->reads[worker->index] && crew_is_leaving(worker)) {
         drop_queue(worker, worker->index);
@@ -156,6 +161,7 @@ static void let_go(struct crew_worker *worker, weir_nsec now)
 static void count_pause(struct crew_worker *worker, weir_nsec pause)
 {
     crew_count(&worker->figures.stats.pauses[weir_crew_pause_bucket(pause)], 1);
+    crew_count(&worker->figures.stats.pause_sum, pause);
     if (pause > worker->figures.stats.pause_max) {
         __atomic_store_n(&worker->figures.stats.pause_max, pause, __ATOMIC_RELAXED);
     }
@@ -165,7 +171,11 @@ static void take_shard(struct crew_worker *worker, uint32_t s)
 {
     worker->is_owned[s] = true;
     worker->shards[worker->shard_count++] = (uint8_t)s;
-    weir_slide_join(worker->crew->shards[s].slide, worker->slide);
+    struct crew_shard *shard = &worker->crew->shards[s];
+    weir_slide_join(shard->slide, worker->slide);
+    weir_crew_note_due(worker, s);
+    weir_crew_watch_shard(worker, s, true);
+    __atomic_store_n(&shard->figures.stats.worker, worker->index, __ATOMIC_RELAXED);
     __atomic_store_n(&worker->figures.stats.shards, worker->shard_count, __ATOMIC_RELAXED);
 }
 
@@ -173,7 +183,7 @@ static void take_queue(struct crew_worker *worker, uint32_t q)
 {
     worker->awaits[q] = false;
     worker->reads[q] = true;
-    weir_crew_watch(worker, q, true);
+    weir_crew_watch_queue(worker, q, true);
 }
 
 static bool is_free(const struct crew_worker *worker, uint32_t holder)
@@ -206,6 +216,7 @@ static void take(struct crew_worker *worker, weir_nsec now)
             take_shard(worker, s);
             worker->gained_count--;
             crew_count(&worker->figures.stats.shards_gained, 1);
+            crew_count(&worker->crew->shards[s].figures.stats.moves, 1);
             weir_nsec from = crew->shards[s].let_go_at;
             count_pause(worker, now > from ? now - from : 0);
         }
@@ -283,7 +294,7 @@ void weir_crew_handover(struct crew_worker *worker, weir_nsec now)
     struct crew_control control = crew_control_load(worker->crew);
     take(worker, now);
     if (control.epoch != worker->seen.epoch && can_see(worker)) {
-        see(worker, control);
+        see(worker, control, now);
     }
     send_fences(worker);
     bool is_all_here = !is_done(worker) && worker->fences_out == 0 && worker->fences_in == 0;

@@ -27,10 +27,16 @@ enum {
     TX_BYTES_DEFAULT = 1 << 20,
     TX_BYTES_MIN = 65536, /* one datagram of any size */
     RECEIVES_MAX_DEFAULT = 16,
-    TRANSMITS_MAX = 1024,
-    /* Output rounds in one run_once: then the receive side gets its turn, for acknowledgments must
-     * not wait behind megabytes of sending. */
-    TX_ROUNDS_MAX = 4,
+    /* Receives go on in one run_once until so many packets have come, however few one brings. */
+    RECEIVED_MIN = 1024,
+    /* Transmits in one run_once: then the receive side gets its turn, for acknowledgments must not
+     * wait behind thousands of packets. */
+    SENT_MAX = 1024,
+    /* While more waits to be received than was: a transmit for every second packet that came, but
+     * so many at least. Who sends as much as comes, or more, does not catch up: what waits grows
+     * old, its senders take it for lost and send it again, and in the end that is all there is. */
+    SENT_BEHIND_MIN = 64,
+    OUTPUTS_MAX = 4, /* rounds of output, when sending makes events and these more output */
     TIMER_SLACK_NS = 1000
 };
 
@@ -47,11 +53,14 @@ struct weir_loop {
     void (*on_events)(void *user, weir_nsec now);
     void *user;
     weir_nsec now;
+    weir_nsec waited;
     struct weir_packet *packets;
     uint32_t packets_max;
     uint32_t receives_max;
     struct weir_tx tx;
     uint32_t tx_done;     /* transmits[0..tx_done) have been taken by the driver */
+    uint32_t received;    /* packets in this run_once */
+    uint32_t may_send;    /* transmits until the next, flushes included, while is_rx_left */
     bool is_running;      /* inside run_once: a flush from on_events has nothing to add */
     bool is_rx_left;      /* the last receive filled its batch */
     bool is_tx_left;      /* the last output had more than its rounds */
@@ -96,8 +105,8 @@ enum weir_status weir_loop_open(const struct weir_loop_config *config, struct we
     made->packets = calloc(config->packets_max, sizeof(*made->packets));
     made->tx = (struct weir_tx){.buffer = weir_mem_map(tx_bytes),
                                 .buffer_bytes = tx_bytes,
-                                .transmits = calloc(TRANSMITS_MAX, sizeof(*made->tx.transmits)),
-                                .transmits_max = TRANSMITS_MAX};
+                                .transmits = calloc(SENT_MAX, sizeof(*made->tx.transmits)),
+                                .transmits_max = SENT_MAX};
     if (made->packets == NULL || made->tx.buffer == NULL || made->tx.transmits == NULL) {
         weir_loop_close(made);
         return WEIR_ERR_MEMORY;
@@ -130,6 +139,11 @@ weir_nsec weir_loop_now(struct weir_loop *loop)
 {
     loop->now = read_clock(loop);
     return loop->now;
+}
+
+weir_nsec weir_loop_waited(const struct weir_loop *loop)
+{
+    return loop->waited;
 }
 
 static void drain_events(struct weir_loop *loop)
@@ -165,6 +179,7 @@ static enum weir_status receive_batch(struct weir_loop *loop)
     if (status != WEIR_OK || count == 0) {
         return status;
     }
+    loop->received += count;
     weir_slide_received(loop->slide, count_used(loop, room, count));
     loop->verbs->input(loop->endpoint, loop->now, loop->packets, count);
     drain_events(loop);
@@ -173,14 +188,18 @@ static enum weir_status receive_batch(struct weir_loop *loop)
 
 static enum weir_status receive_all(struct weir_loop *loop)
 {
-    for (uint32_t i = 0; i < loop->receives_max; i++) {
-        enum weir_status status = receive_batch(loop);
+    enum weir_status status = WEIR_OK;
+    loop->received = 0;
+    for (uint32_t i = 0; i < loop->receives_max || loop->received < RECEIVED_MIN; i++) {
+        status = receive_batch(loop);
         if (status != WEIR_OK || !loop->is_rx_left) {
-            return status;
+            break;
         }
         loop->now = read_clock(loop);
     }
-    return WEIR_OK;
+    uint64_t most = weir_max_u64(loop->received / 2, SENT_BEHIND_MIN);
+    loop->may_send = (uint32_t)weir_min_u64(most, SENT_MAX);
+    return status;
 }
 
 /* What must wait may see its tail's owner take it back (a connection is aborted, a parcel done):
@@ -214,10 +233,12 @@ static enum weir_status send_rest(struct weir_loop *loop)
     return status;
 }
 
-/* One round: *is_idle when the endpoint had nothing to send. WEIR_AGAIN when the driver is full. */
-static enum weir_status output_once(struct weir_loop *loop, bool *is_idle)
+/* One round of at most most transmits: *is_idle when the endpoint had nothing to send. WEIR_AGAIN
+ * when the driver is full. */
+static enum weir_status output_once(struct weir_loop *loop, uint32_t most, bool *is_idle)
 {
     struct weir_tx *tx = &loop->tx;
+    tx->transmits_max = most;
     tx->used_bytes = 0;
     tx->count = 0;
     loop->tx_done = 0;
@@ -238,15 +259,18 @@ static enum weir_status output_once(struct weir_loop *loop, bool *is_idle)
 static enum weir_status output_all(struct weir_loop *loop, bool is_draining)
 {
     enum weir_status status = send_rest(loop);
+    uint32_t left = loop->is_rx_left ? loop->may_send : SENT_MAX;
     bool is_idle = false;
 
     loop->is_tx_left = false;
     for (int i = 0; status == WEIR_OK; i++) {
-        if (i == TX_ROUNDS_MAX) {
+        if (i == OUTPUTS_MAX || left == 0) {
             loop->is_tx_left = true;
             break;
         }
-        status = output_once(loop, &is_idle);
+        status = output_once(loop, left, &is_idle);
+        left -= loop->tx.count;
+        loop->may_send = left;
         if (is_idle) {
             break;
         }
@@ -327,8 +351,10 @@ static enum weir_status wait_for_work(struct weir_loop *loop, weir_nsec timeout,
     if (deadline <= loop->now) {
         return WEIR_OK;
     }
+    weir_nsec from = loop->now;
     enum weir_status status = wait_until(loop, deadline, is_readable);
     loop->now = read_clock(loop);
+    loop->waited += loop->now - from;
     if (loop->driver->ops->next_timeout(loop->driver) <= loop->now) {
         *is_readable = true;
     }

@@ -28,12 +28,21 @@ void weir_tcp_unlisten(struct weir_tcp *ep, int listener)
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
-static bool is_port_free(struct weir_tcp *ep, const struct weir_path *path)
+/* Do answers come to this endpoint? */
+static bool leads_here(const struct weir_tcp *ep, const struct weir_path *path)
 {
-    return weir_tcp_end_find(ep, &path->local, false) < 0 && weir_tcp_conn_find(ep, path) == NULL;
+    const struct weir_route *route = ep->config.route;
+    return route == NULL || weir_route_path(route, path) == ep->config.shard;
 }
 
-/* RFC 6056 3.3.4: from a start that the addresses and a secret choose, one after the other. */
+static bool is_port_free(struct weir_tcp *ep, const struct weir_path *path)
+{
+    return leads_here(ep, path) && weir_tcp_end_find(ep, &path->local, false) < 0 &&
+           weir_tcp_conn_find(ep, path) == NULL;
+}
+
+/* RFC 6056 3.3.4: from a start that the addresses and a secret choose, one after the other. Under a
+ * crew one in as many as there are shards will do. */
 static bool draw_port(struct weir_tcp *ep, struct weir_path *path)
 {
     enum {
@@ -58,7 +67,8 @@ enum weir_status weir_tcp_connect(struct weir_tcp *ep, weir_nsec now, const stru
     struct weir_path ends = *path;
     weir_tcp_set_now(ep, now);
     if (!weir_tcp_is_address(&ends.local) || !weir_tcp_is_address(&ends.remote) ||
-        ends.local.family != ends.remote.family || ends.remote.port == 0) {
+        ends.local.family != ends.remote.family || ends.remote.port == 0 ||
+        (ends.local.port != 0 && !leads_here(ep, &ends))) {
         return WEIR_ERR_INVALID;
     }
     if (ends.local.port == 0 ? !draw_port(ep, &ends) : weir_tcp_conn_find(ep, &ends) != NULL) {
@@ -230,27 +240,28 @@ const struct weir_tcp_stats *weir_tcp_stats(const struct weir_tcp *endpoint)
     return &endpoint->stats;
 }
 
+static const char *const drop_names[WEIR_TCP_DROP_COUNT + 1] = {
+    [WEIR_TCP_DROP_HEADER] = "header",
+    [WEIR_TCP_DROP_CHECKSUM] = "checksum",
+    [WEIR_TCP_DROP_ADDRESS] = "address",
+    [WEIR_TCP_DROP_NO_LISTEN] = "not listening",
+    [WEIR_TCP_DROP_COOKIE] = "cookie",
+    [WEIR_TCP_DROP_SEQUENCE] = "sequence",
+    [WEIR_TCP_DROP_PAWS] = "timestamp",
+    [WEIR_TCP_DROP_FLAGS] = "flags",
+    [WEIR_TCP_DROP_ACK] = "ack",
+    [WEIR_TCP_DROP_CHALLENGE] = "challenge",
+    [WEIR_TCP_DROP_UNREACHED] = "unreached",
+    [WEIR_TCP_DROP_DUPLICATE] = "duplicate",
+    [WEIR_TCP_DROP_NO_ROOM] = "no room",
+    [WEIR_TCP_DROP_CLOSED] = "closed",
+    [WEIR_TCP_DROP_REPLY] = "reply",
+    [WEIR_TCP_DROP_UNDRAINED] = "undrained",
+};
+
 const char *weir_tcp_drop_text(enum weir_tcp_drop drop)
 {
-    static const char *const texts[WEIR_TCP_DROP_COUNT] = {
-        [WEIR_TCP_DROP_HEADER] = "header",
-        [WEIR_TCP_DROP_CHECKSUM] = "checksum",
-        [WEIR_TCP_DROP_ADDRESS] = "address",
-        [WEIR_TCP_DROP_NO_LISTEN] = "not listening",
-        [WEIR_TCP_DROP_COOKIE] = "cookie",
-        [WEIR_TCP_DROP_SEQUENCE] = "sequence",
-        [WEIR_TCP_DROP_PAWS] = "timestamp",
-        [WEIR_TCP_DROP_FLAGS] = "flags",
-        [WEIR_TCP_DROP_ACK] = "ack",
-        [WEIR_TCP_DROP_CHALLENGE] = "challenge",
-        [WEIR_TCP_DROP_UNREACHED] = "unreached",
-        [WEIR_TCP_DROP_DUPLICATE] = "duplicate",
-        [WEIR_TCP_DROP_NO_ROOM] = "no room",
-        [WEIR_TCP_DROP_CLOSED] = "closed",
-        [WEIR_TCP_DROP_REPLY] = "reply",
-        [WEIR_TCP_DROP_UNDRAINED] = "undrained",
-    };
-    return drop < WEIR_TCP_DROP_COUNT ? texts[drop] : "unknown";
+    return drop < WEIR_TCP_DROP_COUNT ? drop_names[drop] : "unknown";
 }
 
 const char *weir_tcp_state_text(enum weir_tcp_state state)
@@ -268,4 +279,54 @@ const char *weir_tcp_state_text(enum weir_tcp_state state)
         [WEIR_TCP_STATE_TIME_WAIT] = "TIME-WAIT",
     };
     return (unsigned)state <= WEIR_TCP_STATE_TIME_WAIT ? texts[state] : "unknown";
+}
+
+/* --- for the loop ----------------------------------------------------------------------------- */
+
+static void verb_input(void *endpoint, weir_nsec now, struct weir_packet *packets, uint32_t count)
+{
+    weir_tcp_input(endpoint, now, packets, count);
+}
+
+static void verb_timeout(void *endpoint, weir_nsec now)
+{
+    weir_tcp_timeout(endpoint, now);
+}
+
+static weir_nsec verb_next_timeout(const void *endpoint)
+{
+    return weir_tcp_next_timeout(endpoint);
+}
+
+static enum weir_status verb_output(void *endpoint, weir_nsec now, struct weir_tx *tx)
+{
+    return weir_tcp_output(endpoint, now, tx);
+}
+
+static void verb_figures(const void *endpoint, struct weir_figures *figures)
+{
+    const struct weir_tcp_stats *stats = weir_tcp_stats(endpoint);
+    *figures = (struct weir_figures){.connections = stats->connections,
+                                     .awake = stats->awake,
+                                     .packets_received = stats->packets_received,
+                                     .packets_sent = stats->packets_sent,
+                                     .bytes_received = stats->bytes_received,
+                                     .bytes_sent = stats->bytes_sent,
+                                     .packets_lost = stats->resent_segments,
+                                     .rtt = stats->rtt};
+    for (uint32_t i = 0; i < WEIR_TCP_DROP_COUNT; i++) {
+        figures->drops[i] = stats->drops[i];
+        figures->dropped += stats->drops[i];
+    }
+}
+
+const struct weir_verbs *weir_tcp_verbs(void)
+{
+    static const struct weir_verbs verbs = {.input = verb_input,
+                                            .timeout = verb_timeout,
+                                            .next_timeout = verb_next_timeout,
+                                            .output = verb_output,
+                                            .figures = verb_figures,
+                                            .drop_names = drop_names};
+    return &verbs;
 }

@@ -306,6 +306,7 @@ static void take_sample(struct awake *awake, struct ack_work *work, bool is_adva
     }
     if (work->sample != 0) {
         weir_rtt_sample(&awake->rtt, work->sample, 0);
+        awake->ep->stats.rtt = weir_rtt_mean(awake->ep->stats.rtt, work->sample);
         awake->rto_shift = 0; /* RFC 6298 5: doubled until there is a sample again (Karn) */
     }
 }

@@ -72,6 +72,7 @@ static bool config_is_valid(const struct weir_tcp_config *config)
            config->receive_window >= RECEIVE_WINDOW_MIN &&
            config->receive_window <= WEIR_TCP_WINDOW_MAX && config->mtu_bytes >= MTU_MIN &&
            (unsigned)config->cc <= WEIR_CC_NONE &&
+           (config->route == NULL || config->shard < config->route->shards) &&
            (!config->is_fast_open || config->fast_open_servers_max > 0) &&
            tuning_is_valid(&config->tuning);
 }

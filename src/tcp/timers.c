@@ -259,32 +259,3 @@ weir_nsec weir_tcp_next_timeout(const struct weir_tcp *ep)
     }
     return weir_min_u64(weir_wheel_next(ep->wheel), ep->sweep_at);
 }
-
-static void verb_input(void *endpoint, weir_nsec now, struct weir_packet *packets, uint32_t count)
-{
-    weir_tcp_input(endpoint, now, packets, count);
-}
-
-static void verb_timeout(void *endpoint, weir_nsec now)
-{
-    weir_tcp_timeout(endpoint, now);
-}
-
-static weir_nsec verb_next_timeout(const void *endpoint)
-{
-    return weir_tcp_next_timeout(endpoint);
-}
-
-static enum weir_status verb_output(void *endpoint, weir_nsec now, struct weir_tx *tx)
-{
-    return weir_tcp_output(endpoint, now, tx);
-}
-
-const struct weir_verbs *weir_tcp_verbs(void)
-{
-    static const struct weir_verbs verbs = {.input = verb_input,
-                                            .timeout = verb_timeout,
-                                            .next_timeout = verb_next_timeout,
-                                            .output = verb_output};
-    return &verbs;
-}

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# crew.sh - the kernel's TCP against weir's under a crew, whose number of workers changes all the time.
+# crew.sh - the kernel's TCP against weir's under a crew, whose number of workers changes all the time:
+# connections from the kernel, and from every shard.
 #
 #     crew.sh CREW_PROBE TCP_PROBE
 #
-# In a network namespace of its own, on a TUN device of four queues. Needs root; ends with 77 where it
-# cannot run.
+# In a network namespace of its own, on a TUN device and a TAP device of four queues, and on a group of
+# four packet sockets. Needs root; ends with 77 where it cannot run.
 set -euo pipefail
 crew=$1
 tcp=$2
@@ -25,8 +26,10 @@ fi
 
 work=$(mktemp -d)
 server=
+listener=
 finish() {
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
+    [ -z "$listener" ] || kill "$listener" 2>/dev/null || true
     wait 2>/dev/null || true
     rm -rf "$work"
 }
@@ -38,39 +41,88 @@ fail() {
     exit 1
 }
 
-ip link set lo up
-mkfifo "$work/in"
-"$crew" weir0 10.7.0.2 fd07::2 <"$work/in" >"$work/out" 2>"$work/err" &
-server=$!
-exec {hold}>"$work/in"
-for _ in $(seq 200); do
-    grep -q ready "$work/out" && break
-    kill -0 "$server" 2>/dev/null || fail 'the server does not start'
-    sleep 0.05
-done
-ip address add 10.7.0.1/24 dev weir0
-ip address add fd07::1/64 dev weir0 nodad
-ip link set weir0 up
+# begin KIND DEVICE: the server, with its standard input held open.
+begin() {
+    mkfifo "$work/in"
+    "$crew" "$1" "$2" 10.7.0.2 fd07::2 <"$work/in" >"$work/out" 2>"$work/err" &
+    server=$!
+    exec {hold}>"$work/in"
+    for _ in $(seq 200); do
+        grep -q ready "$work/out" && return
+        kill -0 "$server" 2>/dev/null || fail "$1: the server does not start"
+        sleep 0.05
+    done
+    fail "$1: the server is not ready"
+}
 
-# Many at once, so that all queues and shards have something to do.
-clients=()
-for i in $(seq 12); do
-    addr=10.7.0.2
-    [ $((i % 3)) != 0 ] || addr=fd07::2
-    if [ $((i % 2)) = 0 ]; then
-        timeout 60 "$tcp" echo "$addr" 20000000 >"$work/$i.log" 2>&1 &
+# load KIND: many at once, so that all queues and shards have something to do.
+load() {
+    local clients=() i addr
+    for i in $(seq 12); do
+        addr=10.7.0.2
+        [ $((i % 3)) != 0 ] || addr=fd07::2
+        if [ $((i % 2)) = 0 ]; then
+            timeout 60 "$tcp" echo "$addr" 20000000 >"$work/$i.log" 2>&1 &
+        else
+            timeout 60 "$tcp" chat "$addr" 200 >"$work/$i.log" 2>&1 &
+        fi
+        clients+=("$!")
+    done
+    for pid in "${clients[@]}"; do
+        wait "$pid" || fail "$1: a client failed"
+    done
+    for _ in $(seq 30); do
+        timeout 30 "$tcp" echo 10.7.0.2 1000 >"$work/short.log" 2>&1 ||
+            fail "$1: a short connection failed"
+    done
+}
+
+# calls KIND: from every shard to the kernel, each with a port whose answers lead to that shard.
+calls() {
+    mkfifo "$work/kernel"
+    "$tcp" listen <"$work/kernel" >"$work/listen.log" 2>&1 &
+    listener=$!
+    exec {listening}>"$work/kernel"
+    for _ in $(seq 200); do
+        ! grep -q ready "$work/listen.log" || break
+        sleep 0.05
+    done
+    echo 10.7.0.1 >&"$hold"
+    for _ in $(seq 400); do
+        ! grep -q called "$work/out" || break
+        kill -0 "$server" 2>/dev/null || fail "$1: calls failed"
+        sleep 0.05
+    done
+    grep -q called "$work/out" || fail "$1: calls are not over"
+    exec {listening}>&-
+    wait "$listener" || fail "$1: the kernel's end of the calls failed"
+    listener=
+    rm "$work/kernel"
+}
+
+end() {
+    exec {hold}>&-
+    wait "$server" || fail "$1: the server failed"
+    server=
+    rm "$work/in"
+    echo "crew.sh: $1: passed, $(cat "$work/err")"
+}
+
+ip link set lo up
+for kind in tun tap packet; do
+    if [ "$kind" = packet ]; then
+        # The other end of the pair is ours; the kernel knows nothing of our addresses there.
+        ip link add weir0 type veth peer name weir1
+        ip link set weir1 up
+        begin packet weir1
     else
-        timeout 60 "$tcp" chat "$addr" 200 >"$work/$i.log" 2>&1 &
+        begin "$kind" weir0
     fi
-    clients+=("$!")
+    ip address add 10.7.0.1/24 dev weir0
+    ip address add fd07::1/64 dev weir0 nodad
+    ip link set weir0 up
+    load "$kind"
+    calls "$kind"
+    end "$kind"
+    [ "$kind" != packet ] || ip link delete weir0
 done
-for pid in "${clients[@]}"; do
-    wait "$pid" || fail 'a client failed'
-done
-for _ in $(seq 30); do
-    timeout 30 "$tcp" echo 10.7.0.2 1000 >"$work/short.log" 2>&1 || fail 'a short connection failed'
-done
-exec {hold}>&-
-wait "$server" || fail 'the server failed'
-server=
-echo "crew.sh: passed, $(cat "$work/err")"

@@ -212,7 +212,7 @@ static int run_listen(void)
     int fd = socket(AF_INET6, SOCK_STREAM, 0);
     struct pollfd set[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (fd < 0 || bind(fd, &name.any, sizeof(name)) != 0 || listen(fd, 16) != 0) {
+    if (fd < 0 || bind(fd, &name.any, sizeof(name)) != 0 || listen(fd, 128) != 0) {
         die("cannot", "listen");
     }
     printf("ready\n");

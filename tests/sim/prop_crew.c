@@ -298,8 +298,10 @@ static enum weir_status endpoint_output(void *endpoint, weir_nsec now, struct we
     return WEIR_AGAIN;
 }
 
-static const struct weir_verbs verbs = {endpoint_input, endpoint_timeout, endpoint_next_timeout,
-                                        endpoint_output};
+static const struct weir_verbs verbs = {.input = endpoint_input,
+                                        .timeout = endpoint_timeout,
+                                        .next_timeout = endpoint_next_timeout,
+                                        .output = endpoint_output};
 
 /* --- the world -------------------------------------------------------------------------------- */
 

@@ -170,8 +170,10 @@ static enum weir_status endpoint_output(void *endpoint, weir_nsec now, struct we
     return shard->answers > 0 || shard->is_greedy ? WEIR_OK : WEIR_AGAIN;
 }
 
-static const struct weir_verbs verbs = {endpoint_input, endpoint_timeout, endpoint_next_timeout,
-                                        endpoint_output};
+static const struct weir_verbs verbs = {.input = endpoint_input,
+                                        .timeout = endpoint_timeout,
+                                        .next_timeout = endpoint_next_timeout,
+                                        .output = endpoint_output};
 
 static void on_events(void *user, weir_nsec now)
 {

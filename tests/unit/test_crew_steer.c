@@ -69,7 +69,10 @@ static enum weir_status no_output(void *endpoint, weir_nsec now, struct weir_tx 
     return WEIR_AGAIN;
 }
 
-static const struct weir_verbs verbs = {count_input, no_timeout, no_next_timeout, no_output};
+static const struct weir_verbs verbs = {.input = count_input,
+                                        .timeout = no_timeout,
+                                        .next_timeout = no_next_timeout,
+                                        .output = no_output};
 
 static struct weir_driver *open_udp(struct weir_addr *addr, bool is_queue)
 {

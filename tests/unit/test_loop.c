@@ -481,16 +481,41 @@ static void test_receive_is_bounded(void **state)
     struct script script;
     (void)state;
     open_script(&rig, &script, true);
-    script.full_receives = 40;
+    script.full_receives = 1500;
     run(&rig, 0);
-    assert_int_equal(rig.echo.inputs, 16);
+    assert_int_equal(rig.echo.inputs, 1024);
     assert_true(weir_loop_next_timeout(rig.loop) <= weir_loop_now(rig.loop));
     run(&rig, WEIR_NEVER);
-    run(&rig, WEIR_NEVER);
-    assert_int_equal(rig.echo.inputs, 40);
+    assert_int_equal(rig.echo.inputs, 1500);
     assert_int_equal(rig.echo.wrong, 0);
-    assert_int_equal(script.receives, 40);
-    assert_int_equal(rig.echo.events, 40);
+    assert_int_equal(script.receives, 1500);
+    assert_int_equal(rig.echo.events, 1500);
+    close_loop(&rig);
+}
+
+/* While more waits to be received than was, less is sent than came, by flushes too. */
+static void test_sending_yields_to_receiving(void **state)
+{
+    struct rig rig;
+    struct script script;
+    (void)state;
+    open_script(&rig, &script, true);
+    script.takes = UINT32_MAX;
+    script.full_receives = 2000;
+    rig.echo.queued = QUEUE_MAX;
+    run(&rig, 0);
+    assert_int_equal(rig.echo.inputs, 1024);
+    assert_int_equal(script.taken, 512);
+    assert_int_equal(weir_loop_flush(rig.loop), WEIR_OK);
+    assert_int_equal(script.taken, 512);
+    assert_true(weir_loop_next_timeout(rig.loop) <= weir_loop_now(rig.loop));
+    run(&rig, WEIR_NEVER);
+    assert_int_equal(rig.echo.inputs, 2000);
+    assert_true(script.taken >= 512 + 1024 - 512);
+    for (int i = 0; script.taken < QUEUE_MAX && i < ROUNDS_MAX; i++) {
+        run(&rig, 0);
+    }
+    assert_int_equal(script.taken, QUEUE_MAX);
     close_loop(&rig);
 }
 
@@ -565,6 +590,7 @@ int main(void)
         cmocka_unit_test(test_blocked),
         cmocka_unit_test(test_output_is_bounded),
         cmocka_unit_test(test_receive_is_bounded),
+        cmocka_unit_test(test_sending_yields_to_receiving),
         cmocka_unit_test(test_driver_deadline),
         cmocka_unit_test(test_driver_error),
         cmocka_unit_test(test_open_errors),
