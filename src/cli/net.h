@@ -63,6 +63,12 @@ struct weir_driver *cli_net_open(const struct cli_net_options *options, uint16_t
  * is chosen and put into *bind. is_quiet: no warning about small buffers. */
 struct weir_driver *cli_net_open_udp(const struct cli_net_options *options, struct weir_addr *bind,
                                      const char *trace_path, bool is_quiet);
+/* The same for count threads: queues that share a port (udp), a device or an interface. bind NULL:
+ * our own IP for TCP, else as cli_net_open_udp, and *bind then has the port. Each traces to a file
+ * of its own: run-0.pcapng for run.pcapng. False with the line printed; nothing is open then. Close
+ * each. */
+bool cli_net_open_queues(const struct cli_net_options *options, struct weir_addr *bind,
+                         const char *trace_path, struct weir_driver **queues, uint32_t count);
 /* Warns when not all of the trace could be written. */
 void cli_net_close(struct weir_driver *driver);
 

@@ -20,8 +20,7 @@ static struct weir_driver *open_trace(struct weir_driver *driver, const char *pa
     return traced;
 }
 
-struct weir_driver *cli_udp_open(const struct weir_addr *bind, const char *trace_path,
-                                 bool is_quiet)
+static struct weir_driver *open_socket(const struct weir_addr *bind, bool is_shared, bool is_quiet)
 {
     struct weir_driver *driver = NULL;
     struct weir_udp_config config;
@@ -30,6 +29,7 @@ struct weir_driver *cli_udp_open(const struct weir_addr *bind, const char *trace
     int error = 0;
     weir_udp_config_default(&config);
     config.bind = *bind;
+    config.is_port_reused = is_shared;
     enum weir_status status = weir_udp_open(&config, &driver, &notice, &error);
     if (status != WEIR_OK) {
         char addr[WEIR_ADDR_TEXT_BYTES];
@@ -43,7 +43,19 @@ struct weir_driver *cli_udp_open(const struct weir_addr *bind, const char *trace
     if (text[0] != 0 && !is_quiet) {
         cli_warn("%s", text);
     }
-    return trace_path == NULL ? driver : open_trace(driver, trace_path);
+    return driver;
+}
+
+struct weir_driver *cli_udp_open(const struct weir_addr *bind, const char *trace_path,
+                                 bool is_quiet)
+{
+    struct weir_driver *driver = open_socket(bind, false, is_quiet);
+    return driver == NULL || trace_path == NULL ? driver : open_trace(driver, trace_path);
+}
+
+struct weir_driver *cli_udp_open_shared(const struct weir_addr *bind, bool is_quiet)
+{
+    return open_socket(bind, true, is_quiet);
 }
 
 void cli_udp_close(struct weir_driver *driver)
