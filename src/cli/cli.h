@@ -31,6 +31,8 @@ int cli_relay(int argc, char **argv);
 int cli_perf(int argc, char **argv);
 int cli_sim(int argc, char **argv);
 int cli_flood(int argc, char **argv);
+int cli_ctl(int argc, char **argv);
+int cli_top(int argc, char **argv);
 
 /* Prints "weir NAME: ..." with a newline to stderr; NAME is the running command. Returns code, so
  * that a caller can write: return cli_fail(CLI_FAILED, "...", ...). */
@@ -39,8 +41,13 @@ int cli_fail(int code, const char *format, ...) __attribute__((format(printf, 2,
 const char *cli_text_errno(int error);
 void cli_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Writes the text in line and a line feed (its last byte, where the size is used up) to fd at once;
+ * on any thread, at any time, as cli_fail and cli_warn. Spoils line. */
+void cli_write_line(int fd, char *line, size_t size);
+
 /* The name that cli_fail and cli_warn print, e.g. "weir send"; kept. main sets it. */
 void cli_set_command(const char *name);
+const char *cli_command_name(void);
 
 /* Reads options with argp: --help and --version are answered (exit 0). Wrong use prints one line,
  * then this returns false and the command returns CLI_USAGE, or the program ends with CLI_USAGE
@@ -95,5 +102,9 @@ void cli_progress_finish(struct cli_progress *progress, uint64_t done_bytes, wei
 /* Set by SIGINT and SIGTERM once cli_catch_signals was called. */
 extern volatile int cli_is_stopping;
 void cli_catch_signals(void);
+/* SIGUSR1 and SIGUSR2, of commands that run a crew. */
+void cli_catch_worker_signals(void);
+/* How many workers more these have asked for since the last call; less than 0: fewer. */
+int cli_take_worker_signals(void);
 
 #endif

@@ -64,6 +64,7 @@ static const char description[] =
     "  weir perf --mode idle --connections 100000 --json\n"
     "  weir perf kcp://self --preset turbo --crypt aes --key example\n"
     "  weir perf -l tcp://*:5201 --driver tun:weir0,10.7.0.2/24\n"
+    "  weir perf -l rudp://*:5201 --workers 4\n"
     "  weir perf tcp://sim --mode idle --connections 1000000 --json\n\n"
     "kcp:// and tcp:// have the guarantee delivery only. With kcp:// packets_sent and packets_lost "
     "count segments, rtt_min_us "
@@ -180,6 +181,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     if (key == ARGP_KEY_INIT) {
         state->child_inputs[0] = &parsed->perf.net;
         state->child_inputs[1] = &parsed->perf.kcp;
+        state->child_inputs[2] = &parsed->perf.crew;
         return 0;
     }
     if (key == ARGP_KEY_ARG) {
@@ -202,7 +204,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 }
 
 static const struct argp_child children[] = {
-    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {0}};
+    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {&cli_crew_argp, 0, NULL, 0}, {0}};
 
 static void set_defaults(struct cli_perf_options *perf)
 {
@@ -239,6 +241,11 @@ static bool read_arguments(int argc, char **argv, struct cli_perf_options *perf)
     }
     if (perf->is_listening && parsed.has_client_option) {
         cli_fail(CLI_USAGE, "--mode, --seconds, --size and --guarantee are the client's to choose");
+        return false;
+    }
+    if (perf->crew.is_given && !perf->is_listening) {
+        cli_fail(CLI_USAGE, "--workers goes with -l: a client has one thread, so that what it "
+                            "measures is the server; start several clients");
         return false;
     }
     if (perf->is_once && !perf->is_listening) {

@@ -73,6 +73,15 @@ enum cli_transfer_code cli_incoming_write_code(int error)
     return error == ENOSPC || error == EDQUOT ? CLI_TRANSFER_CODE_SPACE : CLI_TRANSFER_CODE_STORAGE;
 }
 
+bool cli_incoming_claim(struct cli_incoming_all *all, uint32_t max)
+{
+    if (__atomic_fetch_add(&all->active, 1, __ATOMIC_ACQ_REL) < max) {
+        return true;
+    }
+    (void)__atomic_fetch_sub(&all->active, 1, __ATOMIC_ACQ_REL);
+    return false;
+}
+
 void cli_incoming_open(struct cli_incoming *in, struct cli_incoming_set *set, struct cli_conn *conn,
                        weir_nsec now)
 {
@@ -392,7 +401,8 @@ bool cli_incoming_step(struct cli_incoming *in, weir_nsec now)
     }
     if (in->stage == CLI_INCOMING_RECEIVING) {
         confirm(in);
-        if (in->set->active == 1) { /* bars of several would draw over each other */
+        /* Bars of several would draw over each other. */
+        if (__atomic_load_n(&in->set->all->active, __ATOMIC_RELAXED) == 1) {
             cli_progress_update(&in->progress, in->done_bytes + (in->is_file_open ? in->offset : 0),
                                 now);
         }
@@ -418,6 +428,7 @@ bool cli_incoming_close(struct cli_incoming *in, const struct cli_event *event, 
     release(in);
     in->stage = CLI_INCOMING_FREE;
     in->set->active--;
+    (void)__atomic_fetch_sub(&in->set->all->active, 1, __ATOMIC_ACQ_REL);
     in->conn = NULL;
     return is_complete;
 }

@@ -40,13 +40,34 @@ struct cli_partial {
 
 struct cli_incoming;
 
-/* What the transfers of one receiver share. */
+enum {
+    CLI_INCOMING_PIECE_BYTES = 1 << 20
+};
+
+/* A .part file that a transfer of one set waits for, shown to the others: a transfer of it that has
+ * lost its sender gives way. Atomic: stored by its set, loaded by all. */
+struct cli_incoming_wish {
+    __attribute__((aligned(64))) uint64_t file; /* device and inode, folded */
+    uint64_t until;
+};
+
+/* What the sets of one receiver share. */
+struct cli_incoming_all {
+    uint32_t active; /* atomic: transfers at this moment; any set adds and subtracts */
+    uint32_t wishes_count;
+    struct cli_incoming_wish *wishes; /* one for each set */
+};
+
+/* What the transfers on one link share. With --workers each shard has a set. */
 struct cli_incoming_set {
+    struct cli_incoming_all *all;
+    uint32_t index; /* of its wish */
     struct cli_incoming *slots;
     uint32_t slots_count;
+    uint32_t active; /* of this set */
     struct cli_link *link;
     int root_fd;
-    uint32_t active;
+    uint8_t *piece; /* CLI_INCOMING_PIECE_BYTES, for hashing */
     bool is_quiet;
 };
 
@@ -83,12 +104,18 @@ struct cli_incoming {
     struct cli_progress progress;
 };
 
+/* Takes one of max places for transfers, on any thread; cli_incoming_close gives it back. */
+bool cli_incoming_claim(struct cli_incoming_all *all, uint32_t max);
+/* After a claim. */
 void cli_incoming_open(struct cli_incoming *in, struct cli_incoming_set *set, struct cli_conn *conn,
                        weir_nsec now);
 /* message is borrowed for the call only. */
 void cli_incoming_on_message(struct cli_incoming *in, struct weir_span message, weir_nsec now);
 /* Does a bounded piece of work. Returns true when more is waiting that needs no message. */
 bool cli_incoming_step(struct cli_incoming *in, weir_nsec now);
+/* Lets transfers of this set give way whose .part file a set wants that their sender has gone
+ * silent on. Now and then. */
+void cli_incoming_heed(struct cli_incoming_set *set, weir_nsec now);
 /* Tells the sender why, prints the line and ends the connection; .part files stay. index may be
  * CLI_TRANSFER_NO_INDEX. */
 void cli_incoming_fail(struct cli_incoming *in, enum cli_transfer_code code, uint32_t index,

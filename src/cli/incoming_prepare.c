@@ -14,7 +14,6 @@
 #include "cli/incoming.h"
 
 enum {
-    HASH_STEP_BYTES = 1 << 20,
     ENTRIES_PER_STEP = 256
 };
 
@@ -23,20 +22,47 @@ static const weir_nsec silence_max = WEIR_SEC;
 /* How long to wait for such a one, before the sender is told. */
 static const weir_nsec lock_wait_max = 3 * WEIR_SEC;
 
-/* Ends other transfers of this program that hold the .part file and seem to have lost their sender:
- * a sender that was killed and started again must not wait for its own ghost. */
-static void oust_silent(struct cli_incoming *in, const struct stat *part, weir_nsec now)
+/* How long a wish stays without being made again. */
+static const weir_nsec wish_time = WEIR_SEC;
+
+/* Both in one word. Should two files ever give the same, a silent transfer gives way for nothing,
+ * and its sender resumes it. */
+static uint64_t fold(const struct stat *file)
 {
-    for (uint32_t i = 0; i < in->set->slots_count; i++) {
-        struct cli_incoming *other = &in->set->slots[i];
-        struct stat held;
-        if (other == in || !other->is_file_open || other->fd < 0 ||
-            now - other->last_message < silence_max || fstat(other->fd, &held) != 0 ||
-            held.st_dev != part->st_dev || held.st_ino != part->st_ino) {
-            continue;
+    return (uint64_t)file->st_ino ^ (uint64_t)file->st_dev << 40;
+}
+
+static void wish(const struct cli_incoming_set *set, const struct stat *part, weir_nsec now)
+{
+    struct cli_incoming_wish *wish = &set->all->wishes[set->index];
+    __atomic_store_n(&wish->file, fold(part), __ATOMIC_RELAXED);
+    __atomic_store_n(&wish->until, now + wish_time, __ATOMIC_RELEASE);
+}
+
+static bool is_wanted(const struct cli_incoming_all *all, const struct stat *part, weir_nsec now)
+{
+    for (uint32_t i = 0; i < all->wishes_count; i++) {
+        const struct cli_incoming_wish *wish = &all->wishes[i];
+        if (__atomic_load_n(&wish->until, __ATOMIC_ACQUIRE) > now &&
+            __atomic_load_n(&wish->file, __ATOMIC_RELAXED) == fold(part)) {
+            return true;
         }
-        cli_incoming_fail(other, CLI_TRANSFER_CODE_BUSY, other->current,
-                          "a new transfer of the same file took over");
+    }
+    return false;
+}
+
+/* A sender that was killed and started again must not wait for its own ghost. */
+void cli_incoming_heed(struct cli_incoming_set *set, weir_nsec now)
+{
+    for (uint32_t i = 0; i < set->slots_count; i++) {
+        struct cli_incoming *in = &set->slots[i];
+        struct stat held;
+        if (in->is_file_open && in->fd >= 0 && now > in->last_message &&
+            now - in->last_message >= silence_max && fstat(in->fd, &held) == 0 &&
+            is_wanted(set->all, &held, now)) {
+            cli_incoming_fail(in, CLI_TRANSFER_CODE_BUSY, in->current,
+                              "a new transfer of the same file took over");
+        }
     }
 }
 
@@ -53,7 +79,7 @@ static bool open_part(struct cli_incoming *in, const char *path, const struct st
             cli_incoming_fail(in, CLI_TRANSFER_CODE_BUSY, in->cursor,
                               "'%s' is being received in another transfer", path);
         }
-        oust_silent(in, stat, now);
+        wish(in->set, stat, now);
         return false;
     }
     if (fd < 0) {
@@ -126,9 +152,10 @@ static bool keep_candidate(struct cli_incoming *in)
 /* Hashes a piece; at the end the candidate becomes an offer, unless the file shrank meanwhile. */
 static void hash_piece(struct cli_incoming *in)
 {
-    static uint8_t piece[HASH_STEP_BYTES];
+    uint8_t *piece = in->set->piece;
     uint64_t rest = in->candidate.length - in->hashed_bytes;
-    size_t wanted = rest < sizeof(piece) ? (size_t)rest : sizeof(piece);
+    size_t wanted =
+        rest < CLI_INCOMING_PIECE_BYTES ? (size_t)rest : (size_t)CLI_INCOMING_PIECE_BYTES;
     ssize_t got = pread(in->hashing_fd, piece, wanted, (off_t)in->hashed_bytes);
     if (got > 0) {
         sha256_update(&in->candidate.hash, (size_t)got, piece);

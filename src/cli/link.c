@@ -73,26 +73,87 @@ static bool open_driver(struct cli_link *link, const struct cli_link_options *op
     return link->driver != NULL;
 }
 
+static const struct cli_link_ops *find_ops(const char *scheme)
+{
+    for (size_t i = 0; i < TRANSPORTS; i++) {
+        if (strcmp(transports[i]->scheme, scheme) == 0) {
+            return transports[i];
+        }
+    }
+    WEIR_ASSERT(false);
+    return NULL;
+}
+
+static bool fail_for_memory(struct cli_link *link)
+{
+    cli_fail(CLI_FAILED, "the system gave no memory for the connection's buffers");
+    cli_link_close(link);
+    return false;
+}
+
 bool cli_link_open(struct cli_link *link, const struct cli_link_options *options,
                    void (*on_events)(void *user, weir_nsec now), void *user)
 {
-    *link = (struct cli_link){
-        .on_events = on_events, .user = user, .hint = "", .is_accepting = options->is_accepting};
-    for (size_t i = 0; i < TRANSPORTS; i++) {
-        if (strcmp(transports[i]->scheme, options->scheme) == 0) {
-            link->ops = transports[i];
-        }
-    }
-    WEIR_ASSERT(link->ops != NULL);
+    *link = (struct cli_link){.ops = find_ops(options->scheme),
+                              .on_events = on_events,
+                              .user = user,
+                              .hint = "",
+                              .is_accepting = options->is_accepting};
     if (!open_driver(link, options)) {
         return false;
     }
     if (!open_slide(link, options) || !open_loop(link) || !link->ops->open(link, options)) {
-        cli_fail(CLI_FAILED, "the system gave no memory for the connection's buffers");
-        cli_link_close(link);
-        return false;
+        return fail_for_memory(link);
     }
     return true;
+}
+
+/* NOLINTNEXTLINE(readability-function-size): its place is two of them, its user three */
+bool cli_link_open_in(struct cli_link *link, const struct cli_link_options *options,
+                      struct cli_crew *crew, uint32_t shard,
+                      void (*on_events)(void *user, weir_nsec now),
+                      weir_nsec (*tick)(void *user, weir_nsec now), void *user)
+{
+    struct cli_link_options own = *options;
+    if (!find_ops(options->scheme)->is_by_address) {
+        own.connections_max = cli_crew_share(crew, options->connections_max);
+        own.awake_max = cli_crew_share(crew, options->awake_max);
+    }
+    own.bind = crew->local;
+    *link = (struct cli_link){.ops = find_ops(options->scheme),
+                              .crew = crew,
+                              .shard = shard,
+                              .local = crew->local,
+                              .slide = weir_crew_slide(crew->crew, shard),
+                              .on_events = on_events,
+                              .tick = tick,
+                              .user = user,
+                              .hint = "",
+                              .is_accepting = options->is_accepting};
+    if (!link->ops->open(link, &own)) {
+        return fail_for_memory(link);
+    }
+    return true;
+}
+
+void cli_link_attach(struct cli_link *link, void *endpoint, const struct weir_verbs *verbs)
+{
+    if (link->loop != NULL) {
+        weir_loop_attach(link->loop, endpoint, verbs, link->on_events, link->user);
+    } else {
+        cli_crew_attach(link->crew, link->shard, endpoint, verbs, link->on_events, link->tick,
+                        link->user);
+    }
+}
+
+const struct weir_driver *cli_link_driver(const struct cli_link *link)
+{
+    return link->driver != NULL ? link->driver : link->crew->queues[0];
+}
+
+bool cli_link_is_quiet(const struct cli_link *link)
+{
+    return link->ops->is_quiet == NULL || link->ops->is_quiet(link);
 }
 
 void cli_link_close(struct cli_link *link)

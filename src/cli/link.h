@@ -2,10 +2,12 @@
 /*
  * link.h - what the commands send over: one interface for every transport.
  *
- * Role: a driver, slide, engine and loop in one, with the verbs that send, recv, pipe, perf need.
+ * Role: a driver, slide, engine and loop in one, with the verbs that send, recv, pipe, perf need;
+ * or, in a crew, the engine of a shard with the same verbs, and no loop of its own.
  * A transport is one table of functions (link_rudp.c, link_kcp.c, link_tcp.c) and one line in
  * link.c.
- * Order: options_default, open, then the loop (link.loop) calls on_events, which pulls all events.
+ * Order: options_default, open, then the loop (link.loop), or the crew, calls on_events, which
+ * pulls all events.
  *
  *   command --> connect, send ... --> link_*.c --> engine        engine --> link_*.c --> cli_event
  */
@@ -18,6 +20,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/crew.h"
 #include "cli/net.h"
 #include "weir/weir.h"
 
@@ -133,7 +136,9 @@ struct cli_link_stats {
 struct cli_link_ops {
     const char *scheme;
     bool is_ip; /* on our own IP, not on UDP */
-    /* Makes the engine on link->slide and attaches it to link->loop. False: no memory. */
+    /* In a crew all connections of one remote address and port lead to one shard. */
+    bool is_by_address;
+    /* Makes the engine on link->slide and calls cli_link_attach. False: no memory. */
     bool (*open)(struct cli_link *link, const struct cli_link_options *options);
     void (*close)(struct cli_link *link);
     enum weir_status (*event)(struct cli_link *link, struct cli_event *event);
@@ -153,17 +158,22 @@ struct cli_link_ops {
     void (*pause)(struct cli_link *link, struct cli_conn *conn, bool is_paused);
     void *(*user)(struct cli_link *link, struct cli_conn *conn);
     struct weir_addr (*remote)(struct cli_link *link, struct cli_conn *conn);
+    /* NULL: always. */
+    bool (*is_quiet)(const struct cli_link *link);
     void (*conn_stats)(struct cli_link *link, struct cli_conn *conn, struct cli_conn_stats *stats);
     void (*stats)(struct cli_link *link, struct cli_link_stats *stats);
 };
 
 struct cli_link {
     const struct cli_link_ops *ops;
-    struct weir_driver *driver;
-    struct weir_addr local; /* what it listens on, as far as that is one address */
+    struct weir_driver *driver; /* NULL in a crew, as are loop and slide_mem */
+    struct weir_addr local;     /* what it listens on, as far as that is one address */
     struct weir_slide *slide;
     struct weir_loop *loop;
+    struct cli_crew *crew; /* NULL: it has its own loop */
+    uint32_t shard;
     void (*on_events)(void *user, weir_nsec now); /* of the command; kept for open */
+    weir_nsec (*tick)(void *user, weir_nsec now);
     void *user;
     uint32_t message_bytes_max; /* a message of so much surely suits the own end's settings */
     uint32_t front_bytes;       /* in front of a parcel's bytes: see cli_link_send_parcel */
@@ -177,8 +187,29 @@ struct cli_link {
 /* Prints the line and returns false on failure. Warns once about small socket buffers. */
 bool cli_link_open(struct cli_link *link, const struct cli_link_options *options,
                    void (*on_events)(void *user, weir_nsec now), void *user);
-/* May run the loop for a moment, so that the last words get out; no events are told. */
+/* The link of a shard, from cli_crew_command.open: bind, trace_path and net are the crew's, its
+ * connections_max and awake_max are of all shards together: each holds cli_crew_share of them, or,
+ * where one peer's may all be in the same (KCP), as many as all; the memory is touched when used.
+ * on_events, tick and user as in cli_crew_attach. False with the line printed. */
+bool cli_link_open_in(struct cli_link *link, const struct cli_link_options *options,
+                      struct cli_crew *crew, uint32_t shard,
+                      void (*on_events)(void *user, weir_nsec now),
+                      weir_nsec (*tick)(void *user, weir_nsec now), void *user);
+/* May run the loop for a moment, so that the last words get out; no events are told. In a crew
+ * there is no such moment: see cli_link_is_quiet. */
 void cli_link_close(struct cli_link *link);
+/* For the transports' open: endpoint gets the link's datagrams. */
+void cli_link_attach(struct cli_link *link, void *endpoint, const struct weir_verbs *verbs);
+/* The driver whose limits are those of all that the link sends by. */
+const struct weir_driver *cli_link_driver(const struct cli_link *link);
+/* Has every last word got through, and been answered, as far as the transport waits for that? */
+bool cli_link_is_quiet(const struct cli_link *link);
+
+/* The loop's clock; in a crew the time of the call that the shard is in. */
+static inline weir_nsec cli_link_now(const struct cli_link *link)
+{
+    return link->crew != NULL ? cli_crew_now(link->crew, link->shard) : weir_loop_now(link->loop);
+}
 
 /* --- verbs: as in weir/rudp.h where nothing else is said -------------------------------------- */
 

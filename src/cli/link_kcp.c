@@ -69,7 +69,11 @@ static enum weir_status output(void *endpoint, weir_nsec now, struct weir_tx *tx
     return weir_kcp_output(kcp->engine, now, tx);
 }
 
-static const struct weir_verbs verbs = {input, timeout, next_timeout, output};
+static void figures(const void *endpoint, struct weir_figures *figures)
+{
+    const struct cli_kcp *kcp = endpoint;
+    weir_kcp_verbs()->figures(kcp->engine, figures);
+}
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
@@ -132,21 +136,30 @@ static bool open_kcp(struct cli_link *link, const struct cli_link_options *optio
     kcp->mtu_bytes = config.tuning.mtu_bytes;
     kcp->farewells[CLI_KCP_FAREWELLS_MAX].is_told = true;
     config.slide = link->slide;
+    if (link->crew != NULL) {
+        config.route = &link->crew->route;
+        config.shard = link->shard;
+    }
     link->engine_mem_bytes = weir_kcp_mem_size(&config);
     if (link->engine_mem_bytes == 0 || weir_secret_seed(seed, sizeof(seed)) != WEIR_OK) {
         return false;
     }
     link->engine_mem = weir_mem_map(link->engine_mem_bytes);
-    if (link->engine_mem == NULL ||
-        weir_kcp_init(link->engine_mem, &config, seed, weir_loop_now(link->loop), &kcp->engine) !=
-            WEIR_OK) {
+    if (link->engine_mem == NULL || weir_kcp_init(link->engine_mem, &config, seed,
+                                                  cli_link_now(link), &kcp->engine) != WEIR_OK) {
         return false;
     }
     explicit_bzero(config.key, sizeof(config.key));
     link->message_bytes_max = message_bytes_max(&config);
     link->front_bytes = kcp->is_raw ? 0 : 1;
     link->hint = ", with the same --crypt and --key";
-    weir_loop_attach(link->loop, kcp, &verbs, link->on_events, link->user);
+    kcp->verbs = (struct weir_verbs){.input = input,
+                                     .timeout = timeout,
+                                     .next_timeout = next_timeout,
+                                     .output = output,
+                                     .figures = figures,
+                                     .drop_names = weir_kcp_verbs()->drop_names};
+    cli_link_attach(link, kcp, &kcp->verbs);
     return true;
 }
 
@@ -340,7 +353,7 @@ static enum weir_status event_kcp(struct cli_link *link, struct cli_event *event
     if (kcp->farewells_count == 0 && kcp->opening == NULL) {
         return WEIR_AGAIN;
     }
-    weir_nsec now = weir_loop_now(link->loop);
+    weir_nsec now = cli_link_now(link);
     bool is_news = give_up_opening(kcp, now, event) || cli_kcp_check_farewells(kcp, now, event);
     return is_news ? WEIR_OK : WEIR_AGAIN;
 }
@@ -359,13 +372,17 @@ static void discard_events(void *user, weir_nsec now)
     }
 }
 
+static bool is_quiet_kcp(const struct cli_link *link)
+{
+    return kcp_of(link)->farewells_count == 0;
+}
+
 /* The last words get out, and are acknowledged, as far as that does not take long. */
 static void drain(struct cli_link *link)
 {
-    const struct cli_kcp *kcp = kcp_of(link);
-    weir_nsec end = weir_loop_now(link->loop) + WEIR_SEC;
-    weir_loop_attach(link->loop, link->engine, &verbs, discard_events, link);
-    while (kcp->farewells_count > 0 && weir_loop_now(link->loop) < end) {
+    weir_nsec end = cli_link_now(link) + WEIR_SEC;
+    weir_loop_attach(link->loop, link->engine, &kcp_of(link)->verbs, discard_events, link);
+    while (!is_quiet_kcp(link) && cli_link_now(link) < end) {
         if (weir_loop_flush(link->loop) != WEIR_OK ||
             weir_loop_run_once(link->loop, 10 * WEIR_MSEC) != WEIR_OK) {
             return;
@@ -377,7 +394,9 @@ static void close_kcp(struct cli_link *link)
 {
     struct cli_kcp *kcp = kcp_of(link);
     if (kcp->engine != NULL) {
-        drain(link);
+        if (link->loop != NULL) {
+            drain(link);
+        }
         weir_kcp_fini(kcp->engine);
     }
     free(kcp);
@@ -397,7 +416,7 @@ static enum weir_status connect_kcp(struct cli_link *link, const struct weir_add
 {
     struct cli_kcp *kcp = kcp_of(link);
     struct weir_kcp_conn *made = NULL;
-    weir_nsec now = weir_loop_now(link->loop);
+    weir_nsec now = cli_link_now(link);
     enum weir_status status = weir_kcp_connect(kcp->engine, now, remote, 0, user, &made);
     if (status != WEIR_OK) {
         return status;
@@ -535,6 +554,7 @@ static void stats_kcp(struct cli_link *link, struct cli_link_stats *stats)
 }
 
 const struct cli_link_ops cli_link_kcp = {.scheme = "kcp",
+                                          .is_by_address = true,
                                           .open = open_kcp,
                                           .close = close_kcp,
                                           .event = event_kcp,
@@ -547,5 +567,6 @@ const struct cli_link_ops cli_link_kcp = {.scheme = "kcp",
                                           .pause = pause_kcp,
                                           .user = user_kcp,
                                           .remote = remote_kcp,
+                                          .is_quiet = is_quiet_kcp,
                                           .conn_stats = conn_stats_kcp,
                                           .stats = stats_kcp};

@@ -48,6 +48,7 @@ struct cli_kcp_farewell {
 struct cli_kcp {
     struct cli_link *link;
     struct weir_kcp *engine;
+    struct weir_verbs verbs; /* the engine's, with the link's own times */
     bool is_raw, is_warned;
     weir_nsec interval, connect_timeout;
     uint16_t mtu_bytes;

@@ -101,7 +101,7 @@ static struct cli_kcp_farewell *begin(struct cli_kcp *kcp, struct weir_kcp_conn 
     if (farewell == nobody(kcp)) {
         return NULL;
     }
-    weir_nsec now = weir_loop_now(kcp->link->loop);
+    weir_nsec now = cli_link_now(kcp->link);
     *farewell = (struct cli_kcp_farewell){.conn = conn,
                                           .user = cli_kcp_clean_user(weir_kcp_user(conn)),
                                           .until = now + linger,
@@ -122,7 +122,7 @@ void cli_kcp_end(struct cli_kcp *kcp, struct weir_kcp_conn *conn, uint32_t code,
     struct cli_kcp_farewell *farewell = cli_kcp_farewell_at(kcp, weir_kcp_user(conn));
     if (farewell != NULL) {
         if (is_abort && farewell->until == WEIR_NEVER) {
-            farewell->until = weir_loop_now(kcp->link->loop) + linger;
+            farewell->until = cli_link_now(kcp->link) + linger;
         }
         return;
     }
@@ -177,7 +177,7 @@ bool cli_kcp_on_goodbye(struct cli_kcp *kcp, struct weir_kcp_conn *conn, uint8_t
     struct cli_kcp_farewell *farewell = cli_kcp_farewell_at(kcp, user);
     if (farewell != NULL) {
         farewell->is_answered = true;
-        weir_nsec until = weir_loop_now(kcp->link->loop) + 2 * kcp->interval + WEIR_MSEC;
+        weir_nsec until = cli_link_now(kcp->link) + 2 * kcp->interval + WEIR_MSEC;
         farewell->until = until < farewell->until ? until : farewell->until;
         return tell(farewell, event);
     }

@@ -54,18 +54,22 @@ static bool open_rudp(struct cli_link *link, const struct cli_link_options *opti
     uint8_t seed[32];
     configure(options, &config);
     config.slide = link->slide;
+    if (link->crew != NULL) {
+        config.route = &link->crew->route;
+        config.shard = link->shard;
+    }
     link->engine_mem_bytes = weir_rudp_mem_size(&config);
     if (link->engine_mem_bytes == 0 || weir_secret_seed(seed, sizeof(seed)) != WEIR_OK) {
         return false;
     }
     link->engine_mem = weir_mem_map(link->engine_mem_bytes);
-    if (link->engine_mem == NULL || weir_rudp_init(link->engine_mem, &config, seed,
-                                                   weir_loop_now(link->loop), &rudp) != WEIR_OK) {
+    if (link->engine_mem == NULL ||
+        weir_rudp_init(link->engine_mem, &config, seed, cli_link_now(link), &rudp) != WEIR_OK) {
         return false;
     }
     link->engine = rudp;
     link->message_bytes_max = WEIR_RUDP_MESSAGE_BYTES_MAX;
-    weir_loop_attach(link->loop, rudp, weir_rudp_verbs(), link->on_events, link->user);
+    cli_link_attach(link, rudp, weir_rudp_verbs());
     return true;
 }
 
@@ -144,7 +148,7 @@ static enum weir_status connect_rudp(struct cli_link *link, const struct weir_ad
 {
     struct weir_rudp_conn *made = NULL;
     enum weir_status status =
-        weir_rudp_connect(rudp_of(link), weir_loop_now(link->loop), remote, user, &made);
+        weir_rudp_connect(rudp_of(link), cli_link_now(link), remote, user, &made);
     *conn = conn_from(made);
     return status;
 }

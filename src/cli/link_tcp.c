@@ -78,7 +78,11 @@ static enum weir_status output(void *endpoint, weir_nsec now, struct weir_tx *tx
     return weir_tcp_output(tcp->engine, now, tx);
 }
 
-static const struct weir_verbs verbs = {input, timeout, next_timeout, output};
+static void figures(const void *endpoint, struct weir_figures *figures)
+{
+    const struct cli_tcp *tcp = endpoint;
+    weir_tcp_verbs()->figures(tcp->engine, figures);
+}
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
@@ -114,10 +118,14 @@ static void configure(const struct cli_link *link, const struct cli_link_options
     const uint32_t awake = options->awake_max + AWAKE_SPARE;
     weir_tcp_config_default(config);
     config->slide = link->slide;
+    if (link->crew != NULL) {
+        config->route = &link->crew->route;
+        config->shard = link->shard;
+    }
     config->connections_max = has_family(options->net, WEIR_ADDR_IP4) ? connections : 1;
     config->connections6_max = has_family(options->net, WEIR_ADDR_IP6) ? connections : 0;
     config->awake_max = awake < connections ? awake : connections;
-    config->mtu_bytes = cli_net_mtu_bytes(options->net, link->driver);
+    config->mtu_bytes = cli_net_mtu_bytes(options->net, cli_link_driver(link));
     config->has_users = true;
     config->cc = options->cc;
     if (options->receive_window_bytes != 0) {
@@ -173,9 +181,8 @@ static bool open_tcp(struct cli_link *link, const struct cli_link_options *optio
     tcp->mtu_bytes = config.mtu_bytes;
     link->engine_mem_bytes = weir_tcp_mem_size(&config);
     link->engine_mem = link->engine_mem_bytes == 0 ? NULL : weir_mem_map(link->engine_mem_bytes);
-    if (link->engine_mem == NULL ||
-        weir_tcp_init(link->engine_mem, &config, seed, weir_loop_now(link->loop), &tcp->engine) !=
-            WEIR_OK) {
+    if (link->engine_mem == NULL || weir_tcp_init(link->engine_mem, &config, seed,
+                                                  cli_link_now(link), &tcp->engine) != WEIR_OK) {
         return false;
     }
     if (options->is_accepting && chosen.bind.port == 0) {
@@ -183,7 +190,13 @@ static bool open_tcp(struct cli_link *link, const struct cli_link_options *optio
     }
     link->message_bytes_max = WEIR_TCP_SEND_BYTES_MAX / 2;
     link->front_bytes = tcp->is_raw ? 0 : CLI_TCP_HEADER_BYTES;
-    weir_loop_attach(link->loop, tcp, &verbs, link->on_events, link->user);
+    tcp->verbs = (struct weir_verbs){.input = input,
+                                     .timeout = timeout,
+                                     .next_timeout = next_timeout,
+                                     .output = output,
+                                     .figures = figures,
+                                     .drop_names = weir_tcp_verbs()->drop_names};
+    cli_link_attach(link, tcp, &tcp->verbs);
     return !options->is_accepting || listen_on(link, &chosen);
 }
 
@@ -362,7 +375,7 @@ static enum weir_status event_tcp(struct cli_link *link, struct cli_event *event
             return WEIR_OK;
         }
     }
-    bool is_news = tell_room(tcp, event) || cli_tcp_check(tcp, weir_loop_now(link->loop), event);
+    bool is_news = tell_room(tcp, event) || cli_tcp_check(tcp, cli_link_now(link), event);
     return is_news ? WEIR_OK : WEIR_AGAIN;
 }
 
@@ -387,14 +400,18 @@ static uint32_t count_open(const struct cli_tcp *tcp)
     return stats->connections - stats->time_wait;
 }
 
+static bool is_quiet_tcp(const struct cli_link *link)
+{
+    const struct cli_tcp *tcp = cli_tcp_of(link);
+    return weir_tcp_stats(tcp->engine)->awake == 0 || count_open(tcp) == 0;
+}
+
 /* The last words get out, and are acknowledged, as far as that does not take long. */
 static void drain(struct cli_link *link)
 {
-    const struct cli_tcp *tcp = cli_tcp_of(link);
-    weir_nsec end = weir_loop_now(link->loop) + WEIR_SEC;
-    weir_loop_attach(link->loop, link->engine, &verbs, discard_events, link);
-    while (weir_tcp_stats(tcp->engine)->awake > 0 && count_open(tcp) > 0 &&
-           weir_loop_now(link->loop) < end) {
+    weir_nsec end = cli_link_now(link) + WEIR_SEC;
+    weir_loop_attach(link->loop, link->engine, &cli_tcp_of(link)->verbs, discard_events, link);
+    while (!is_quiet_tcp(link) && cli_link_now(link) < end) {
         if (weir_loop_flush(link->loop) != WEIR_OK ||
             weir_loop_run_once(link->loop, 10 * WEIR_MSEC) != WEIR_OK) {
             return;
@@ -406,7 +423,9 @@ static void close_tcp(struct cli_link *link)
 {
     struct cli_tcp *tcp = cli_tcp_of(link);
     if (tcp->engine != NULL) {
-        drain(link);
+        if (link->loop != NULL) {
+            drain(link);
+        }
         cli_tcp_free_all(tcp);
     }
     free(tcp->out);
@@ -421,7 +440,7 @@ static enum weir_status connect_tcp(struct cli_link *link, const struct weir_add
 {
     struct cli_tcp *tcp = cli_tcp_of(link);
     struct weir_path path = {.remote = *remote};
-    weir_nsec now = weir_loop_now(link->loop);
+    weir_nsec now = cli_link_now(link);
     if (!cli_net_source(tcp->net, remote, &path.local)) {
         return WEIR_ERR_INVALID;
     }
@@ -451,7 +470,7 @@ static void accept_tcp(struct cli_link *link, struct cli_conn *conn, void *user)
         tcp->opened = conn_of(conn);
         return;
     }
-    cli_tcp_watch(tcp, conn_of(conn), weir_loop_now(link->loop) + tcp->connect_timeout);
+    cli_tcp_watch(tcp, conn_of(conn), cli_link_now(link) + tcp->connect_timeout);
     if (!send_opening(tcp, conn_of(conn))) {
         cli_tcp_end(tcp, conn_of(conn), CLI_TCP_REFUSAL, 0, "", true);
     }
@@ -572,5 +591,6 @@ const struct cli_link_ops cli_link_tcp = {.scheme = "tcp",
                                           .pause = pause_tcp,
                                           .user = user_tcp,
                                           .remote = remote_tcp,
+                                          .is_quiet = is_quiet_tcp,
                                           .conn_stats = conn_stats_tcp,
                                           .stats = stats_tcp};

@@ -63,6 +63,7 @@ struct cli_tcp_conn {
 struct cli_tcp {
     struct cli_link *link;
     struct weir_tcp *engine;
+    struct weir_verbs verbs; /* the engine's, with the link's own times */
     const struct cli_net_options *net;
     bool is_raw;
     uint32_t frame_bytes_max; /* of a message that is taken */

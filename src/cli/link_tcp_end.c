@@ -23,7 +23,7 @@ void cli_tcp_watch(struct cli_tcp *tcp, struct cli_tcp_conn *conn, weir_nsec unt
     conn->until = until;
     if (!weir_link_is_linked(&conn->link)) {
         if (weir_list_is_empty(&tcp->timed)) {
-            tcp->check_at = weir_loop_now(tcp->link->loop) + check_every;
+            tcp->check_at = cli_link_now(tcp->link) + check_every;
         }
         weir_list_append(&tcp->timed, &conn->link);
     }
@@ -119,7 +119,7 @@ static void make_word(struct cli_tcp_conn *conn, uint8_t kind, uint32_t code, co
 void cli_tcp_end(struct cli_tcp *tcp, struct cli_tcp_conn *conn, uint8_t kind, uint32_t code,
                  const char *text, bool is_abort)
 {
-    weir_nsec until = is_abort ? weir_loop_now(tcp->link->loop) + linger : WEIR_NEVER;
+    weir_nsec until = is_abort ? cli_link_now(tcp->link) + linger : WEIR_NEVER;
     if (conn->conn == NULL || conn->is_abort) {
         return;
     }
@@ -146,7 +146,7 @@ void cli_tcp_answer_end(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
 {
     conn->is_ending = true;
     proceed(tcp, conn);
-    cli_tcp_watch(tcp, conn, weir_loop_now(tcp->link->loop) + linger);
+    cli_tcp_watch(tcp, conn, cli_link_now(tcp->link) + linger);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */

@@ -24,6 +24,8 @@ static const struct command commands[] = {
     {"serve", cli_serve, "weir serve", "serve a directory over HTTP/1.1, on weir's own TCP"},
     {"relay", cli_relay, "weir relay", "stand between two UDP programs as a bad network"},
     {"perf", cli_perf, "weir perf", "measure throughput, latency and cost"},
+    {"top", cli_top, "weir top", "watch a running weir: workers, shards, rates, drops"},
+    {"ctl", cli_ctl, "weir ctl", "ask a running weir, change the number of its workers"},
     {"sim", cli_sim, "weir sim", "run a whole exchange in virtual time, from one seed"},
     {"flood", cli_flood, "weir flood", "try a TCP server in a namespace made for it"},
 };

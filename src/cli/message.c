@@ -18,22 +18,34 @@ void cli_set_command(const char *name)
     command = name;
 }
 
-/* One write per line, so that lines of several processes on one terminal do not mix. */
+const char *cli_command_name(void)
+{
+    return command;
+}
+
+/* One write per line, and no stdio: lines of several processes on one terminal, or of several
+ * workers of one, do not mix, and none waits for another. */
 static void __attribute__((format(printf, 2, 0)))
 print_line(const char *kind, const char *format, va_list arguments)
 {
     char line[1024];
-    int length = snprintf(line, sizeof(line), "%s: %s", command, kind);
+    /* Over the progress bar, if there is one. */
+    const char *begin = isatty(STDERR_FILENO) ? "\r\033[K" : "";
+    int length = snprintf(line, sizeof(line), "%s%s: %s", begin, command, kind);
     if (length < 0 || (size_t)length >= sizeof(line)) {
         return;
     }
     /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang-tidy 14 misses va_start */
     (void)vsnprintf(line + length, sizeof(line) - (size_t)length, format, arguments);
-    if (isatty(STDERR_FILENO)) {
-        (void)fputs("\r\033[K", stderr); /* over the progress bar, if there is one */
-    }
-    (void)fprintf(stderr, "%s\n", line);
-    (void)fflush(stderr);
+    cli_write_line(STDERR_FILENO, line, sizeof(line));
+}
+
+void cli_write_line(int fd, char *line, size_t size)
+{
+    size_t length = strlen(line);
+    line[length < size - 1 ? length++ : length - 1] = '\n';
+    ssize_t written = write(fd, line, length);
+    (void)written; /* who reads it is gone */
 }
 
 int cli_fail(int code, const char *format, ...)

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/crew.h"
 #include "cli/kcp_options.h"
 #include "cli/link.h"
 #include "cli/samples.h"
@@ -49,6 +50,7 @@ struct cli_perf_options {
     const char *scheme;
     struct cli_kcp_options kcp;
     struct cli_net_options net;
+    struct cli_crew_options crew; /* of a server */
 };
 
 const char *cli_perf_mode_text(enum cli_perf_mode mode);
@@ -79,7 +81,9 @@ enum cli_perf_field {
 };
 
 enum {
-    CLI_PERF_CONTROL_BYTES_MAX = 16 + 8 * CLI_PERF_FIELDS_MAX
+    CLI_PERF_CONTROL_BYTES_MAX = 16 + 8 * CLI_PERF_FIELDS_MAX,
+    /* The control connection, and a few for handshakes that are given up. */
+    CLI_PERF_SPARE = 64
 };
 
 struct cli_perf_control {

@@ -2,7 +2,7 @@
 /*
  * perf_common.c - what both ends of "weir perf" share: control messages, figures of this process.
  */
-#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -90,14 +90,16 @@ uint64_t cli_perf_cpu_ns(void)
 
 uint64_t cli_perf_rss_bytes(void)
 {
-    /* "total resident ...", in pages */
-    char line[128];
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL) {
+    /* "total resident ...", in pages. No stdio: it is asked on workers. */
+    char text[128];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
         return 0;
     }
-    const char *resident = fgets(line, sizeof(line), file) == NULL ? NULL : strchr(line, ' ');
-    (void)fclose(file);
+    ssize_t length = read(fd, text, sizeof(text) - 1);
+    (void)close(fd);
+    text[length > 0 ? length : 0] = 0;
+    const char *resident = strchr(text, ' ');
     return resident == NULL ? 0 : strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
@@ -116,8 +118,7 @@ void cli_perf_configure(const struct cli_perf_options *options, struct cli_link_
     weir_rudp_config_default(&config);
     cli_link_options_default(link);
     link->scheme = options->scheme;
-    /* The control connection, and a few for handshakes that are given up. */
-    link->connections_max = (uint32_t)options->connections + 64;
+    link->connections_max = (uint32_t)options->connections + CLI_PERF_SPARE;
     link->awake_max = awake_max(link->connections_max);
     link->message_bytes_max = config.message_bytes_max;
     if (options->size > link->message_bytes_max) {

@@ -2,6 +2,7 @@
 /*
  * progress.c - how far a transfer is, on stderr: bytes, rate, time left.
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -72,6 +73,22 @@ static void draw_bar(const struct cli_progress *progress, uint64_t done_bytes,
     bar[BAR_CELLS + 2] = 0;
 }
 
+/* At once, so that lines of several threads do not mix. */
+static void __attribute__((format(printf, 1, 2))) print(const char *format, ...)
+{
+    char line[LINE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang-tidy 14 misses va_start */
+    int length = vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    if (length > 0) {
+        size_t bytes = (size_t)length < sizeof(line) ? (size_t)length : sizeof(line) - 1;
+        ssize_t written = write(STDERR_FILENO, line, bytes);
+        (void)written; /* who reads it is gone */
+    }
+}
+
 static void draw(const struct cli_progress *progress, uint64_t done_bytes, weir_nsec now)
 {
     char done[32];
@@ -85,8 +102,7 @@ static void draw(const struct cli_progress *progress, uint64_t done_bytes, weir_
     const char *begin = progress->is_terminal ? "\r\033[K" : "";
     const char *end = progress->is_terminal ? "" : "\n";
     if (progress->total_bytes == 0) {
-        (void)fprintf(stderr, "%s%s %s  %s%s", begin, progress->label, done, rate, end);
-        (void)fflush(stderr);
+        print("%s%s %s  %s%s", begin, progress->label, done, rate, end);
         return;
     }
     uint64_t rest = done_bytes < progress->total_bytes ? progress->total_bytes - done_bytes : 0;
@@ -97,11 +113,10 @@ static void draw(const struct cli_progress *progress, uint64_t done_bytes, weir_
         cli_text_duration(((weir_nsec)seconds + 1) * WEIR_SEC, left);
     }
     draw_bar(progress, done_bytes, bar);
-    (void)fprintf(stderr, "%s%s %3u%% %s %s of %s  %s  %s left%s", begin, progress->label,
-                  (unsigned)((double)done_bytes * 100.0 / (double)progress->total_bytes),
-                  progress->is_terminal ? bar : "", done,
-                  text_amount(progress, progress->total_bytes, total), rate, left, end);
-    (void)fflush(stderr);
+    print("%s%s %3u%% %s %s of %s  %s  %s left%s", begin, progress->label,
+          (unsigned)((double)done_bytes * 100.0 / (double)progress->total_bytes),
+          progress->is_terminal ? bar : "", done,
+          text_amount(progress, progress->total_bytes, total), rate, left, end);
 }
 
 void cli_progress_update(struct cli_progress *progress, uint64_t done_bytes, weir_nsec now)
@@ -125,8 +140,7 @@ void cli_progress_finish(struct cli_progress *progress, uint64_t done_bytes, wei
     weir_nsec elapsed = now > progress->started ? now - progress->started : 0;
     bool is_rated = elapsed >= rated_after && done_bytes > progress->base_bytes;
     text_rate(progress, rate_of(progress, done_bytes, now), rate);
-    (void)fprintf(stderr, "%s%s %s in %s%s%s\n", progress->is_terminal ? "\r\033[K" : "",
-                  progress->label, text_amount(progress, done_bytes, done),
-                  cli_text_duration(elapsed, took), is_rated ? ", " : "", is_rated ? rate : "");
-    (void)fflush(stderr);
+    print("%s%s %s in %s%s%s\n", progress->is_terminal ? "\r\033[K" : "", progress->label,
+          text_amount(progress, done_bytes, done), cli_text_duration(elapsed, took),
+          is_rated ? ", " : "", is_rated ? rate : "");
 }

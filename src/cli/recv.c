@@ -6,20 +6,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/crew.h"
 #include "cli/incoming.h"
 #include "cli/kcp_options.h"
 
 enum {
     TRANSFERS_MAX = 16,
     WINDOW_BYTES = 8 << 20,
+    SECONDARY_BYTES = 2 * WINDOW_BYTES, /* of a shard: more transfers in one are rare */
     MESSAGE_BYTES = 128 << 10
 };
 
-static const weir_nsec tick = 100 * WEIR_MSEC; /* for progress, locks and signals */
+static const weir_nsec tick_time = 100 * WEIR_MSEC; /* for progress, locks and signals */
 static const weir_nsec manifest_wait_max = 30 * WEIR_SEC;
 
 struct options {
@@ -30,16 +33,34 @@ struct options {
     enum weir_cc_kind cc;
     struct cli_kcp_options kcp;
     struct cli_net_options net;
+    struct cli_crew_options crew;
     bool is_once, is_quiet, is_cc_given;
 };
 
-struct receiver {
-    struct options options;
+struct receiver;
+
+/* The transfers on one link: all of them, or with --workers those of a shard. */
+struct part {
+    struct receiver *receiver;
     struct cli_link link;
     struct cli_incoming_set set;
     struct cli_incoming slots[TRANSFERS_MAX];
-    bool is_ended; /* --once, and that one is over */
-    int result;
+    bool is_stopping;
+    uint32_t is_quiet; /* atomic, stored by the shard: its last words have got through */
+    uint8_t piece[CLI_INCOMING_PIECE_BYTES];
+};
+
+struct receiver {
+    struct cli_incoming_wish wishes[CLI_CREW_SHARDS];
+    struct options options;
+    struct cli_url url;
+    struct part *parts;
+    uint32_t part_count;
+    struct cli_incoming_all all;
+    int root_fd;
+    uint32_t
+        is_ended; /* atomic, stored by the one shard that has it: --once, and that one is over */
+    int result;   /* before is_ended */
 };
 
 static const char doc[] =
@@ -54,7 +75,8 @@ static const char doc[] =
     "  weir recv rudp://*:4433 -o inbox\n"
     "  weir recv rudp://[::1]:4433 --once --quiet\n"
     "  weir recv kcp://*:4000 --preset turbo --key @secret\n"
-    "  weir recv tcp://*:4433 --driver tun:weir0,10.7.0.2/24 -o inbox\n\n" CLI_KCP_MESSAGES_DOC;
+    "  weir recv tcp://*:4433 --driver tun:weir0,10.7.0.2/24 -o inbox\n"
+    "  weir recv rudp://*:4433 -o inbox --workers auto\n\n" CLI_KCP_MESSAGES_DOC;
 
 static const struct argp_option option_list[] = {
     {"output", 'o', "DIR", 0, "Directory to write to, made when missing (default: .)", 0},
@@ -67,7 +89,7 @@ static const struct argp_option option_list[] = {
     {0}};
 
 static const struct argp_child children[] = {
-    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {0}};
+    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {&cli_crew_argp, 0, NULL, 0}, {0}};
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -100,6 +122,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->net;
         state->child_inputs[1] = &options->kcp;
+        state->child_inputs[2] = &options->crew;
         return 0;
     case ARGP_KEY_ARG:
         if (options->url != NULL) {
@@ -119,49 +142,68 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 /* --- connections ------------------------------------------------------------------------------ */
 
-static void on_request(struct receiver *receiver, struct cli_conn *conn, weir_nsec now)
+static bool has_ended(const struct receiver *receiver)
 {
-    uint32_t slots = receiver->options.is_once ? 1 : TRANSFERS_MAX;
-    for (uint32_t i = 0; i < slots && !receiver->is_ended && !cli_is_stopping; i++) {
-        struct cli_incoming *in = &receiver->slots[i];
-        if (in->stage == CLI_INCOMING_FREE) {
-            cli_link_accept(&receiver->link, conn, in);
-            cli_incoming_open(in, &receiver->set, conn, now);
-            return;
-        }
-    }
-    cli_link_refuse(&receiver->link, conn, CLI_TRANSFER_CODE_BUSY,
-                    "the receiver is busy; try again later");
+    return __atomic_load_n(&receiver->is_ended, __ATOMIC_ACQUIRE) != 0;
 }
 
-static void on_closed(struct receiver *receiver, const struct cli_event *event, weir_nsec now)
+/* NULL: no place. */
+static struct cli_incoming *take_slot(struct part *part)
 {
+    struct receiver *receiver = part->receiver;
+    const uint32_t max = receiver->options.is_once ? 1 : TRANSFERS_MAX;
+    if (part->is_stopping || has_ended(receiver) || !cli_incoming_claim(&receiver->all, max)) {
+        return NULL;
+    }
+    uint32_t i = 0;
+    while (part->slots[i].stage != CLI_INCOMING_FREE) {
+        i++; /* as many as may be claimed */
+    }
+    return &part->slots[i];
+}
+
+static void on_request(struct part *part, struct cli_conn *conn, weir_nsec now)
+{
+    struct cli_incoming *in = take_slot(part);
+    if (in == NULL) {
+        cli_link_refuse(&part->link, conn, CLI_TRANSFER_CODE_BUSY,
+                        "the receiver is busy; try again later");
+        return;
+    }
+    cli_link_accept(&part->link, conn, in);
+    cli_incoming_open(in, &part->set, conn, now);
+}
+
+static void on_closed(struct part *part, const struct cli_event *event, weir_nsec now)
+{
+    struct receiver *receiver = part->receiver;
     struct cli_incoming *in = event->closed.user;
     if (in == NULL || in->stage == CLI_INCOMING_FREE) {
         return;
     }
-    bool is_complete = cli_incoming_close(in, event, now);
     if (receiver->options.is_once) {
-        receiver->is_ended = true;
-        receiver->result = is_complete ? CLI_OK : CLI_FAILED;
+        /* Before its place is free: nobody else is to begin. */
+        receiver->result = in->stage == CLI_INCOMING_COMPLETE ? CLI_OK : CLI_FAILED;
+        __atomic_store_n(&receiver->is_ended, 1, __ATOMIC_RELEASE);
     }
+    (void)cli_incoming_close(in, event, now);
 }
 
 static void on_events(void *user, weir_nsec now)
 {
-    struct receiver *receiver = user;
+    struct part *part = user;
     struct cli_event event;
-    while (cli_link_event(&receiver->link, &event) == WEIR_OK) {
+    while (cli_link_event(&part->link, &event) == WEIR_OK) {
         switch (event.type) {
         case CLI_EVENT_REQUEST:
-            on_request(receiver, event.conn, now);
+            on_request(part, event.conn, now);
             break;
         case CLI_EVENT_MESSAGE:
-            cli_incoming_on_message(cli_link_user(&receiver->link, event.conn), event.message.data,
+            cli_incoming_on_message(cli_link_user(&part->link, event.conn), event.message.data,
                                     now);
             break;
         case CLI_EVENT_CLOSED:
-            on_closed(receiver, &event, now);
+            on_closed(part, &event, now);
             break;
         case CLI_EVENT_OPENED:
         case CLI_EVENT_PARCEL_DONE:
@@ -173,11 +215,11 @@ static void on_events(void *user, weir_nsec now)
 }
 
 /* One round of work for every transfer; true when there is more to do at once. */
-static bool step_all(struct receiver *receiver, weir_nsec now)
+static bool step_all(struct part *part, weir_nsec now)
 {
     bool is_more = false;
     for (uint32_t i = 0; i < TRANSFERS_MAX; i++) {
-        struct cli_incoming *in = &receiver->slots[i];
+        struct cli_incoming *in = &part->slots[i];
         if (in->stage == CLI_INCOMING_FREE) {
             continue;
         }
@@ -189,13 +231,15 @@ static bool step_all(struct receiver *receiver, weir_nsec now)
                               "the sender says nothing");
         }
     }
+    cli_incoming_heed(&part->set, now);
     return is_more;
 }
 
-static void stop_all(struct receiver *receiver)
+static void stop_all(struct part *part)
 {
+    part->is_stopping = true;
     for (uint32_t i = 0; i < TRANSFERS_MAX; i++) {
-        struct cli_incoming *in = &receiver->slots[i];
+        struct cli_incoming *in = &part->slots[i];
         if (in->stage != CLI_INCOMING_FREE && in->stage != CLI_INCOMING_COMPLETE) {
             cli_incoming_fail(in, CLI_TRANSFER_CODE_STOPPED, CLI_TRANSFER_NO_INDEX,
                               "the receiver was stopped by its user");
@@ -203,28 +247,29 @@ static void stop_all(struct receiver *receiver)
     }
 }
 
-static int run(struct receiver *receiver)
+static int run(struct part *part)
 {
+    const struct receiver *receiver = part->receiver;
     weir_nsec stop_at = WEIR_NEVER;
     bool is_more = false;
-    while (!receiver->is_ended) {
-        weir_nsec wait = is_more ? 0 : receiver->set.active > 0 ? tick : WEIR_SEC;
-        if (weir_loop_run_once(receiver->link.loop, wait) != WEIR_OK) {
+    while (!has_ended(receiver)) {
+        weir_nsec wait = is_more ? 0 : part->set.active > 0 ? tick_time : WEIR_SEC;
+        if (weir_loop_run_once(part->link.loop, wait) != WEIR_OK) {
             return cli_fail(CLI_FAILED, "the socket failed: %s",
-                            cli_text_errno(receiver->link.driver->error));
+                            cli_text_errno(part->link.driver->error));
         }
-        weir_nsec now = weir_loop_now(receiver->link.loop);
+        weir_nsec now = weir_loop_now(part->link.loop);
         if (cli_is_stopping && stop_at == WEIR_NEVER) {
             stop_at = now + WEIR_SEC; /* for the farewells to get through */
-            stop_all(receiver);
+            stop_all(part);
         }
-        is_more = step_all(receiver, now);
-        if (stop_at != WEIR_NEVER && (receiver->set.active == 0 || now >= stop_at)) {
+        is_more = step_all(part, now);
+        if (stop_at != WEIR_NEVER && (part->set.active == 0 || now >= stop_at)) {
             break;
         }
-        if (weir_loop_flush(receiver->link.loop) != WEIR_OK) {
+        if (weir_loop_flush(part->link.loop) != WEIR_OK) {
             return cli_fail(CLI_FAILED, "the socket failed: %s",
-                            cli_text_errno(receiver->link.driver->error));
+                            cli_text_errno(part->link.driver->error));
         }
     }
     return receiver->result;
@@ -251,65 +296,173 @@ static int open_directory(const char *path)
     return fd;
 }
 
-static bool open_link(struct receiver *receiver, const struct cli_url *url)
+static void configure(const struct receiver *receiver, struct cli_link_options *link)
 {
     const struct options *options = &receiver->options;
-    struct cli_link_options link;
-    cli_link_options_default(&link);
-    link.scheme = url->scheme;
-    link.bind = url->addr;
-    link.trace_path = options->trace;
-    link.is_accepting = true;
-    link.connections_max = TRANSFERS_MAX * 2; /* those being refused or ending beside */
-    link.awake_max = link.connections_max;
-    link.message_bytes_max = MESSAGE_BYTES;
-    link.receive_window_bytes = WINDOW_BYTES;
-    link.cc = options->cc;
-    link.is_cc_given = options->is_cc_given;
-    link.kcp = &options->kcp;
-    link.net = &options->net;
-    cli_link_set_timeout(&link, options->timeout);
-    return cli_link_open(&receiver->link, &link, on_events, receiver);
+    cli_link_options_default(link);
+    link->scheme = receiver->url.scheme;
+    link->bind = receiver->url.addr;
+    link->trace_path = options->trace;
+    link->is_accepting = true;
+    link->connections_max = TRANSFERS_MAX * 2; /* those being refused or ending beside */
+    link->awake_max = link->connections_max;
+    link->message_bytes_max = MESSAGE_BYTES;
+    link->receive_window_bytes = WINDOW_BYTES;
+    link->cc = options->cc;
+    link->is_cc_given = options->is_cc_given;
+    link->kcp = &options->kcp;
+    link->net = &options->net;
+    cli_link_set_timeout(link, options->timeout);
 }
 
-static void say_address(const struct receiver *receiver)
+static void say_address(const struct receiver *receiver, const struct weir_addr *local)
 {
     char addr[WEIR_ADDR_TEXT_BYTES];
-    weir_addr_format(&receiver->link.local, addr);
+    weir_addr_format(local, addr);
     if (!receiver->options.is_quiet) {
-        (void)fprintf(stderr, "listening on %s://%s, writing to %s\n", receiver->link.ops->scheme,
-                      addr, receiver->options.directory);
+        (void)fprintf(stderr, "listening on %s://%s, writing to %s\n", receiver->url.scheme, addr,
+                      receiver->options.directory);
         (void)fflush(stderr);
     }
+}
+
+static int run_alone(struct receiver *receiver)
+{
+    struct part *part = &receiver->parts[0];
+    struct cli_link_options options;
+    configure(receiver, &options);
+    if (!cli_link_open(&part->link, &options, on_events, part)) {
+        return CLI_FAILED;
+    }
+    say_address(receiver, &part->link.local);
+    int code = run(part);
+    cli_link_close(&part->link);
+    return code;
+}
+
+/* --- with workers ----------------------------------------------------------------------------- */
+
+/* After every round of the shard. Steps are as far apart as without a crew, unless there is more to
+ * do at once. */
+static weir_nsec tick(void *user, weir_nsec now)
+{
+    struct part *part = user;
+    const bool is_more = step_all(part, now);
+    const bool is_quiet = part->set.active == 0 && cli_link_is_quiet(&part->link);
+    __atomic_store_n(&part->is_quiet, is_quiet, __ATOMIC_RELEASE);
+    return is_more ? now : part->set.active > 0 ? now + tick_time : WEIR_NEVER;
+}
+
+static bool open_part(void *user, struct cli_crew *crew, uint32_t shard)
+{
+    struct receiver *receiver = user;
+    struct part *part = &receiver->parts[shard];
+    struct cli_link_options options;
+    configure(receiver, &options);
+    return cli_link_open_in(&part->link, &options, crew, shard, on_events, tick, part);
+}
+
+static void close_part(void *user, struct cli_crew *crew, uint32_t shard)
+{
+    const struct receiver *receiver = user;
+    (void)crew;
+    cli_link_close(&receiver->parts[shard].link);
+}
+
+static void stop_part(void *shard_user, weir_nsec now)
+{
+    (void)now;
+    stop_all(shard_user);
+}
+
+static bool is_done(void *user)
+{
+    return has_ended(user);
+}
+
+static bool is_all_quiet(void *user)
+{
+    const struct receiver *receiver = user;
+    for (uint32_t i = 0; i < receiver->part_count; i++) {
+        if (__atomic_load_n(&receiver->parts[i].is_quiet, __ATOMIC_ACQUIRE) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int run_crew(struct receiver *receiver)
+{
+    static struct cli_crew crew;
+    static const struct cli_crew_command command = {.open = open_part,
+                                                    .close = close_part,
+                                                    .stop = stop_part,
+                                                    .is_done = is_done,
+                                                    .has_ended = is_all_quiet};
+    const struct cli_crew_config config = {.options = &receiver->options.crew,
+                                           .net = &receiver->options.net,
+                                           .scheme = receiver->url.scheme,
+                                           .bind = receiver->url.addr,
+                                           .trace_path = receiver->options.trace,
+                                           .shard_secondary_bytes = SECONDARY_BYTES,
+                                           .has_queues = true,
+                                           .command = &command,
+                                           .user = receiver};
+    if (!cli_crew_open(&crew, &config)) {
+        return CLI_FAILED;
+    }
+    say_address(receiver, &crew.local);
+    int code = cli_crew_run(&crew);
+    cli_crew_close(&crew);
+    return code != CLI_OK ? code : receiver->result;
+}
+
+static bool open_parts(struct receiver *receiver)
+{
+    receiver->part_count = receiver->options.crew.is_given ? CLI_CREW_SHARDS : 1;
+    receiver->all =
+        (struct cli_incoming_all){.wishes_count = receiver->part_count, .wishes = receiver->wishes};
+    receiver->parts = calloc(receiver->part_count, sizeof(*receiver->parts));
+    if (receiver->parts == NULL) {
+        cli_fail(CLI_FAILED, "the system gave no memory");
+        return false;
+    }
+    for (uint32_t i = 0; i < receiver->part_count; i++) {
+        struct part *part = &receiver->parts[i];
+        part->receiver = receiver;
+        part->set = (struct cli_incoming_set){.all = &receiver->all,
+                                              .index = i,
+                                              .slots = part->slots,
+                                              .slots_count = TRANSFERS_MAX,
+                                              .link = &part->link,
+                                              .root_fd = receiver->root_fd,
+                                              .piece = part->piece,
+                                              .is_quiet = receiver->options.is_quiet};
+    }
+    return true;
 }
 
 int cli_recv(int argc, char **argv)
 {
     static struct receiver receiver;
     static const struct argp argp = {option_list, parse_option, "URL", doc, children, NULL, NULL};
-    struct cli_url url;
     receiver.options = (struct options){.directory = ".", .timeout = 10 * WEIR_SEC};
     if (!cli_read_options(&argp, argc, argv, &receiver.options) ||
-        !cli_read_url(receiver.options.url, true, &url) ||
-        !cli_link_check_options(url.scheme, &receiver.options.kcp, &receiver.options.net)) {
+        !cli_read_url(receiver.options.url, true, &receiver.url) ||
+        !cli_link_check_options(receiver.url.scheme, &receiver.options.kcp,
+                                &receiver.options.net)) {
         return CLI_USAGE;
     }
-    int fd = open_directory(receiver.options.directory);
-    if (fd < 0) {
+    receiver.root_fd = open_directory(receiver.options.directory);
+    if (receiver.root_fd < 0) {
         return CLI_FAILED;
     }
-    receiver.set = (struct cli_incoming_set){.slots = receiver.slots,
-                                             .slots_count = TRANSFERS_MAX,
-                                             .link = &receiver.link,
-                                             .root_fd = fd,
-                                             .is_quiet = receiver.options.is_quiet};
     cli_catch_signals();
     int result = CLI_FAILED;
-    if (open_link(&receiver, &url)) {
-        say_address(&receiver);
-        result = run(&receiver);
-        cli_link_close(&receiver.link);
+    if (open_parts(&receiver)) {
+        result = receiver.options.crew.is_given ? run_crew(&receiver) : run_alone(&receiver);
     }
-    close(fd);
+    free(receiver.parts);
+    close(receiver.root_fd);
     return result;
 }

@@ -51,7 +51,7 @@ flags_of_page() {
         grep -oE -- '--[a-z][a-z0-9-]*' | sort -u
 }
 
-for command in send recv pipe tunnel serve relay perf sim flood; do
+for command in send recv pipe tunnel serve relay perf top ctl sim flood; do
     want=$(flags_of_help "$command")
     [ -n "$want" ] || complain "weir $command --help lists no options"
     for place in bash zsh fish page; do

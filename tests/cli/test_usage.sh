@@ -44,7 +44,7 @@ refuses 'no command'
 refuses "unknown command 'frobnicate'" frobnicate
 refuses "unknown command '--frobnicate'" --frobnicate
 refuses "unknown command 'frobnicate'" help frobnicate
-for command in send recv pipe tunnel serve relay perf sim flood; do
+for command in send recv pipe tunnel serve relay perf top ctl sim flood; do
     answers "Usage: weir $command" "$command" --help
     answers "weir $command " "$command" --help # an example
     answers "Usage: weir $command" help "$command"
