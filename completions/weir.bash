@@ -8,21 +8,26 @@ _weir_options() {
     send) echo '-t --timeout -c --cc --resume --no-resume --json -T --trace -q --quiet --driver --preset -m
         --mtu --window --crypt --key --fec --help' ;;
     recv) echo '-o --output -1 --once -t --timeout -c --cc -T --trace -q --quiet --driver --preset -m --mtu
-        --window --crypt --key --fec --help' ;;
+        --window --crypt --key --fec --workers --control --metrics --help' ;;
     pipe) echo '-l --listen --raw -t --timeout -c --cc -T --trace --driver --preset -m --mtu --window --crypt
         --key --fec --help' ;;
     tunnel) echo '-l --listen -r --remote --conn -n --connections -t --timeout --keepalive --drain -c
         --cc --smuxbuf --streambuf -T --trace -q --quiet --kcptun --mode --smuxver --nocomp --nofec
-        --driver --preset -m --mtu --window --crypt --key --fec --help' ;;
+        --driver --preset -m --mtu --window --crypt --key --fec --workers --control --metrics
+        --help' ;;
     serve) echo '-u --upload --upload-max -L --log --connections --requests --memory --head-size
-        --head-timeout --stall-timeout --idle-timeout --driver -T --trace -q --quiet --help' ;;
+        --head-timeout --stall-timeout --idle-timeout --driver -T --trace -q --quiet --workers
+        --control --metrics --help' ;;
     relay) echo '-l --listen -r --remote --burst --corrupt --delay --duplicate --jitter --loss --mtu
         --queue --rate --reorder --clients --idle --seconds --seed --stats-every --up-burst
         --up-corrupt --up-delay --up-duplicate --up-jitter --up-loss --up-mtu --up-queue
         --up-rate --up-reorder --down-burst --down-corrupt --down-delay --down-duplicate
         --down-jitter --down-loss --down-mtu --down-queue --down-rate --down-reorder --help' ;;
     perf) echo '-l --listen --once --mode --seconds --size --guarantee --connections --cc --json
-        --driver --preset -m --mtu --window --crypt --key --fec --help' ;;
+        --driver --preset -m --mtu --window --crypt --key --fec --workers --control --metrics
+        --help' ;;
+    ctl) echo '-s --socket -t --timeout --help' ;;
+    top) echo '-i --interval -n --once --help' ;;
     flood) echo '--count --rate --window --echo --victim --timeout --from --device --pid --seed --json
         --help' ;;
     sim) echo '--guarantee --messages --size --every --bulk --channels --flows --rtt --loss --jitter
@@ -36,7 +41,7 @@ _weir() {
     local command=${COMP_WORDS[1]-} words=''
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='send recv pipe tunnel serve relay perf sim flood help --help --version'
+        words='send recv pipe tunnel serve relay perf top ctl sim flood help --help --version'
     else
         case $before in
         --guarantee) words='none order delivery' ;;
@@ -50,27 +55,29 @@ _weir() {
             [ "$command" != tunnel ] || words='normal fast fast2 fast3'
             ;;
         --smuxver) words='1 2' ;;
+        --workers) words='auto' ;;
         --driver) words='udp tun: tap: packet: raw:' ;;
         -o | --output)
             mapfile -t COMPREPLY < <(compgen -d -- "$word")
             return
             ;;
-        -T | --trace | --plot | -L | --log)
+        -T | --trace | --plot | -L | --log | --socket | --control)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
         *)
             case $command in
-            help) words='send recv pipe tunnel serve relay perf sim flood' ;;
+            help) words='send recv pipe tunnel serve relay perf top ctl sim flood' ;;
             *) words=$(_weir_options "$command") ;;
             esac
             [ "$command" != sim ] || [ "$COMP_CWORD" -ne 2 ] || words+=' rudp kcp tcp'
+            [ "$command" != ctl ] || [ "$COMP_CWORD" -ne 2 ] || words+=' resize status json'
             [ "$command" != flood ] || [ "$COMP_CWORD" -ne 2 ] || words+=' syn connect inject'
             ;;
         esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
-    if [[ $command == send || $command == serve ]] && [[ $word != -* ]]; then
+    if [[ $command == send || $command == serve || $command == top ]] && [[ $word != -* ]]; then
         local file
         while read -r file; do
             COMPREPLY+=("$file")

@@ -10,13 +10,15 @@ complete -c weir -n __fish_use_subcommand -a tunnel -d 'carry TCP connections ov
 complete -c weir -n __fish_use_subcommand -a serve -d 'serve a directory over HTTP/1.1'
 complete -c weir -n __fish_use_subcommand -a relay -d 'stand between two UDP programs as a bad network'
 complete -c weir -n __fish_use_subcommand -a perf -d 'measure throughput, latency and cost'
+complete -c weir -n __fish_use_subcommand -a top -d 'watch a running weir'
+complete -c weir -n __fish_use_subcommand -a ctl -d 'ask a running weir, change the number of its workers'
 complete -c weir -n __fish_use_subcommand -a sim -d 'run a whole exchange in virtual time'
 complete -c weir -n __fish_use_subcommand -a flood -d 'try a TCP server in a namespace made for it'
 complete -c weir -n __fish_use_subcommand -a help -d 'explain a command'
 complete -c weir -n __fish_use_subcommand -l version -d 'print the version'
 complete -c weir -n __fish_use_subcommand -l help -d 'commands'
 
-complete -c weir -n '__fish_seen_subcommand_from help' -a 'send recv pipe tunnel serve relay perf sim flood'
+complete -c weir -n '__fish_seen_subcommand_from help' -a 'send recv pipe tunnel serve relay perf top ctl sim flood'
 
 complete -c weir -n '__fish_seen_subcommand_from send' -F
 complete -c weir -n '__fish_seen_subcommand_from send' -s t -l timeout -x -d 'Give a silent receiver up after T, e.g. 10s (default)'
@@ -48,6 +50,9 @@ complete -c weir -n '__fish_seen_subcommand_from recv' -l window -x -d 'kcp: win
 complete -c weir -n '__fish_seen_subcommand_from recv' -l crypt -xa 'nil none aes aes-128 aes-192 aes-256 aes-128-gcm aes-192-gcm aes-256-gcm salsa20 sm4 twofish blowfish cast5 3des xor' -d 'kcp: cipher'
 complete -c weir -n '__fish_seen_subcommand_from recv' -l key -x -d 'kcp: pass phrase, better @FILE or $WEIR_KEY'
 complete -c weir -n '__fish_seen_subcommand_from recv' -l fec -x -d 'kcp: DATA,PARITY packets of error correction, e.g. 10,3'
+complete -c weir -n '__fish_seen_subcommand_from recv' -l workers -xa 'auto' -d 'Run on N threads, 1 to 61, or on as many as the load asks for'
+complete -c weir -n '__fish_seen_subcommand_from recv' -l control -rF -d 'With --workers: the socket for weir ctl and weir top; none: there is none'
+complete -c weir -n '__fish_seen_subcommand_from recv' -l metrics -x -d 'With --workers: figures for Prometheus over HTTP, such as 127.0.0.1:9100'
 complete -c weir -n '__fish_seen_subcommand_from recv' -l help -d 'list the options, with examples'
 
 complete -c weir -n '__fish_seen_subcommand_from pipe' -s l -l listen -d 'Wait for a peer instead of connecting to one'
@@ -88,6 +93,9 @@ complete -c weir -n '__fish_seen_subcommand_from tunnel' -l window -x -d 'kcp: w
 complete -c weir -n '__fish_seen_subcommand_from tunnel' -l crypt -xa 'nil none aes aes-128 aes-192 aes-256 aes-128-gcm aes-192-gcm aes-256-gcm salsa20 sm4 twofish blowfish cast5 3des xor' -d 'kcp: cipher'
 complete -c weir -n '__fish_seen_subcommand_from tunnel' -l key -x -d 'kcp: pass phrase, better @FILE or $WEIR_KEY'
 complete -c weir -n '__fish_seen_subcommand_from tunnel' -l fec -x -d 'kcp: DATA,PARITY packets of error correction, e.g. 10,3'
+complete -c weir -n '__fish_seen_subcommand_from tunnel' -l workers -xa 'auto 1 2 4' -d 'Run on N threads, 1 to 61, or on as many as the load asks for'
+complete -c weir -n '__fish_seen_subcommand_from tunnel' -l control -rF -d 'With --workers: the socket for weir ctl and weir top, or none'
+complete -c weir -n '__fish_seen_subcommand_from tunnel' -l metrics -x -d 'With --workers: figures for Prometheus over HTTP, such as 127.0.0.1:9100'
 complete -c weir -n '__fish_seen_subcommand_from tunnel' -l help -d 'list the options, with examples'
 
 complete -c weir -n '__fish_seen_subcommand_from serve' -F
@@ -104,6 +112,9 @@ complete -c weir -n '__fish_seen_subcommand_from serve' -l idle-timeout -x -d 'C
 complete -c weir -n '__fish_seen_subcommand_from serve' -l driver -x -d 'What carries the packets, e.g. tun:weir0,10.7.0.2/24'
 complete -c weir -n '__fish_seen_subcommand_from serve' -s T -l trace -rF -d 'Write all segments to FILE (pcapng, for Wireshark)'
 complete -c weir -n '__fish_seen_subcommand_from serve' -s q -l quiet -d 'Print errors only'
+complete -c weir -n '__fish_seen_subcommand_from serve' -l workers -xa 'auto 1 2 4' -d 'Run on N threads, 1 to 61, or on as many as the load asks for'
+complete -c weir -n '__fish_seen_subcommand_from serve' -l control -rF -d 'With --workers: the socket for weir ctl and weir top, or none'
+complete -c weir -n '__fish_seen_subcommand_from serve' -l metrics -x -d 'With --workers: figures for Prometheus over HTTP, such as 127.0.0.1:9100'
 complete -c weir -n '__fish_seen_subcommand_from serve' -l help -d 'list the options, with examples'
 
 complete -c weir -n '__fish_seen_subcommand_from relay' -s l -l listen -x -d 'clients talk to this address, e.g. :4000'
@@ -161,6 +172,9 @@ complete -c weir -n '__fish_seen_subcommand_from perf' -l window -x -d 'kcp: win
 complete -c weir -n '__fish_seen_subcommand_from perf' -l crypt -xa 'nil none aes aes-128 aes-192 aes-256 aes-128-gcm aes-192-gcm aes-256-gcm salsa20 sm4 twofish blowfish cast5 3des xor' -d 'kcp: cipher'
 complete -c weir -n '__fish_seen_subcommand_from perf' -l key -x -d 'kcp: pass phrase, better @FILE or $WEIR_KEY'
 complete -c weir -n '__fish_seen_subcommand_from perf' -l fec -x -d 'kcp: DATA,PARITY packets of error correction, e.g. 10,3'
+complete -c weir -n '__fish_seen_subcommand_from perf' -l workers -xa 'auto' -d 'Run on N threads, 1 to 61, or on as many as the load asks for'
+complete -c weir -n '__fish_seen_subcommand_from perf' -l control -rF -d 'With --workers: the socket for weir ctl and weir top; none: there is none'
+complete -c weir -n '__fish_seen_subcommand_from perf' -l metrics -x -d 'With --workers: figures for Prometheus over HTTP, such as 127.0.0.1:9100'
 complete -c weir -n '__fish_seen_subcommand_from perf' -l help -d 'list the options, with examples'
 
 complete -c weir -n '__fish_seen_subcommand_from sim' -a 'rudp kcp tcp'
@@ -191,6 +205,16 @@ complete -c weir -n '__fish_seen_subcommand_from sim' -l crypt -xa 'nil none aes
 complete -c weir -n '__fish_seen_subcommand_from sim' -l key -x -d 'kcp: pass phrase, better @FILE or $WEIR_KEY'
 complete -c weir -n '__fish_seen_subcommand_from sim' -l fec -x -d 'kcp: DATA,PARITY packets of error correction, e.g. 10,3'
 complete -c weir -n '__fish_seen_subcommand_from sim' -l help -d 'list the options, with examples'
+
+complete -c weir -n '__fish_seen_subcommand_from ctl' -a 'resize status json'
+complete -c weir -n '__fish_seen_subcommand_from ctl' -s s -l socket -rF -d 'Its control socket (default: that of the one weir of this user that runs with --workers)'
+complete -c weir -n '__fish_seen_subcommand_from ctl' -s t -l timeout -x -d 'resize: wait so long for the change to be over (default 10s)'
+complete -c weir -n '__fish_seen_subcommand_from ctl' -l help -d 'list the options, with examples'
+
+complete -c weir -n '__fish_seen_subcommand_from top' -F
+complete -c weir -n '__fish_seen_subcommand_from top' -s i -l interval -x -d 'Draw anew so often, at least 50ms (default 1s)'
+complete -c weir -n '__fish_seen_subcommand_from top' -s n -l once -d 'Watch for one interval, print the figures and end'
+complete -c weir -n '__fish_seen_subcommand_from top' -l help -d 'list the options, with examples'
 
 complete -c weir -n '__fish_seen_subcommand_from flood' -a 'syn connect inject'
 complete -c weir -n '__fish_seen_subcommand_from flood' -l count -x -d 'connections, SYNs or forged segments (default 1000000)'

@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cmd_serve.c - weir serve: options, the endpoint, and the figures at the end; serve.h does the
- * work.
+ * cmd_serve.c - weir serve: the options; serve_run.c opens what they ask for.
  */
 #include <argp.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/bytes.h"
 #include "cli/cli.h"
-#include "cli/net.h"
-#include "cli/serve.h"
+#include "cli/serve_run.h"
 
 enum option_key {
     KEY_LOG = 'L',
@@ -34,36 +26,7 @@ enum option_key {
 
 enum {
     CONNECTIONS_DEFAULT = 1000000,
-    CONNECTIONS_MAX = 100000000,
-    AWAKE_MORE = 4096, /* connections that open, close or were answered just now */
-    SEND_QUEUE_BYTES = 8 << 20,
-    FAMILIES = 2
-};
-
-static const weir_nsec wait_max = WEIR_SEC;  /* for signals and the log */
-static const weir_nsec drain = 5 * WEIR_SEC; /* for answers on their way at the end */
-
-struct options {
-    const char *directory, *url, *log, *trace;
-    uint64_t connections;
-    struct cli_serve_config serve;
-    struct cli_net_options net;
-    bool is_quiet;
-};
-
-struct server {
-    struct options options;
-    struct cli_url url;
-    struct weir_driver *driver;
-    struct weir_slide *slide;
-    void *slide_mem, *tcp_mem;
-    size_t slide_bytes, tcp_bytes;
-    struct weir_tcp *tcp;
-    struct weir_loop *loop;
-    struct cli_serve *serve;
-    int listeners[FAMILIES];
-    uint32_t listener_count;
-    bool is_log_bad;
+    CONNECTIONS_MAX = 100000000
 };
 
 static const char doc[] =
@@ -73,11 +36,14 @@ static const char doc[] =
     "Files and directories whose names begin with a dot are not shown, symbolic links are not "
     "followed; a directory is its index.html.\n\n"
     "An idle connection takes 16 bytes (IPv6: 32). Times: 20ms, 1.5s, 2m; sizes: 64KB, 1MiB.\n\n"
+    "With --workers connections are spread over threads, whose number may change at any time; "
+    "--connections, --requests and --memory then hold for all of them together, about.\n\n"
     "Runs until it is interrupted.\n\n"
     "Examples:\n"
     "  weir serve public tcp://10.7.0.2:80 --driver tun:weir0,10.7.0.2/24\n"
     "  weir serve inbox tcp://*:8080 --upload --driver packet:eth0,192.0.2.7/24,fd07::2/64 \\\n"
-    "      --log access.log";
+    "      --log access.log\n"
+    "  weir serve public tcp://10.7.0.2:80 --driver tun:weir0,10.7.0.2/24 --workers auto";
 
 static const struct argp_option option_list[] = {
     {"upload", KEY_UPLOAD, NULL, 0, "Let clients put files (PUT) into existing directories", 1},
@@ -104,7 +70,7 @@ static bool read_size_within(const char *text, uint64_t min, uint64_t max, uint6
     return cli_read_size(text, size) && *size >= min && *size <= max;
 }
 
-static bool read_limit(struct options *options, int key, const char *text)
+static bool read_limit(struct cli_serve_options *options, int key, const char *text)
 {
     struct cli_serve_config *serve = &options->serve;
     uint64_t number = 0;
@@ -148,7 +114,7 @@ static error_t fail_limit(int key, const char *text)
     return EINVAL;
 }
 
-static error_t read_argument(struct options *options, char *text)
+static error_t read_argument(struct cli_serve_options *options, char *text)
 {
     if (options->directory == NULL) {
         options->directory = text;
@@ -161,7 +127,7 @@ static error_t read_argument(struct options *options, char *text)
     return 0;
 }
 
-static error_t check_complete(const struct options *options)
+static error_t check_complete(const struct cli_serve_options *options)
 {
     if (options->directory == NULL || options->url == NULL) {
         cli_fail(CLI_USAGE, "%s is missing; see --help",
@@ -173,10 +139,11 @@ static error_t check_complete(const struct options *options)
 
 static error_t parse_option(int key, char *text, struct argp_state *state)
 {
-    struct options *options = state->input;
+    struct cli_serve_options *options = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->net;
+        state->child_inputs[1] = &options->crew;
         return 0;
     case KEY_UPLOAD:
         options->serve.is_upload = true;
@@ -203,288 +170,37 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     return read_limit(options, key, text) ? 0 : fail_limit(key, text);
 }
 
-static const struct argp_child children[] = {{&cli_net_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {
+    {&cli_net_argp, 0, NULL, 0}, {&cli_crew_argp, 0, NULL, 0}, {0}};
 static const struct argp argp = {option_list, parse_option, "DIR URL", doc, children, NULL, NULL};
 
 /* false: wrong use, the line is printed. */
-static bool read_options(struct server *server, int argc, char **argv)
+static bool read_options(struct cli_serve_options *options, int argc, char **argv)
 {
-    struct options *options = &server->options;
+    struct cli_url url;
     cli_serve_config_default(&options->serve);
     options->connections = CONNECTIONS_DEFAULT;
-    if (!cli_read_options(&argp, argc, argv, options) ||
-        !cli_read_url(options->url, true, &server->url)) {
+    if (!cli_read_options(&argp, argc, argv, options) || !cli_read_url(options->url, true, &url)) {
         return false;
     }
-    if (strcmp(server->url.scheme, "tcp") != 0) {
+    if (strcmp(url.scheme, "tcp") != 0) {
         cli_fail(CLI_USAGE, "'%s': files are served over tcp://", options->url);
         return false;
     }
-    if (server->url.addr.port == 0) {
+    if (url.addr.port == 0) {
         cli_fail(CLI_USAGE, "'%s': a server has a port; write tcp://ADDRESS:80", options->url);
         return false;
     }
-    return cli_net_check_tcp(&options->net) &&
-           cli_net_check_local(&options->net, &server->url.addr);
-}
-
-/* --- opening ---------------------------------------------------------------------------------- */
-
-static bool has_family(const struct options *options, uint8_t family)
-{
-    for (uint32_t i = 0; i < options->net.address_count; i++) {
-        if (options->net.addresses[i].addr.family == family) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool open_files(struct server *server)
-{
-    struct options *options = &server->options;
-    options->serve.root_fd = open(options->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (options->serve.root_fd < 0) {
-        cli_fail(CLI_FAILED, "cannot open the directory '%s': %s", options->directory,
-                 cli_text_errno(errno));
-        return false;
-    }
-    if (options->log != NULL && strcmp(options->log, "-") == 0) {
-        options->serve.log = stdout;
-    } else if (options->log != NULL) {
-        options->serve.log = fopen(options->log, "ae");
-        if (options->serve.log == NULL) {
-            cli_fail(CLI_FAILED, "cannot write the log '%s': %s", options->log,
-                     cli_text_errno(errno));
-            return false;
-        }
-    }
-    return true;
-}
-
-static enum weir_status open_slide(struct server *server)
-{
-    struct weir_slide_config config;
-    weir_slide_config_default(&config);
-    server->slide_bytes = weir_slide_mem_size(&config);
-    server->slide_mem = weir_mem_map(server->slide_bytes);
-    return server->slide_mem == NULL ? WEIR_ERR_MEMORY
-                                     : weir_slide_init(server->slide_mem, &config, &server->slide);
-}
-
-/* Most of it is touched only when it is used. */
-static enum weir_status open_tcp(struct server *server)
-{
-    struct options *options = &server->options;
-    struct weir_tcp_config config;
-    uint8_t seed[32];
-    weir_tcp_config_default(&config);
-    config.slide = server->slide;
-    config.connections_max =
-        has_family(options, WEIR_ADDR_IP4) ? (uint32_t)options->connections : 1;
-    config.connections6_max =
-        has_family(options, WEIR_ADDR_IP6) ? (uint32_t)options->connections : 0;
-    config.awake_max = (uint32_t)weir_min_u64(config.connections_max + config.connections6_max,
-                                              options->serve.requests_max + AWAKE_MORE);
-    config.mtu_bytes = cli_net_mtu_bytes(&options->net, server->driver);
-    config.tuning.is_nodelay = true; /* a head and its file leave without waiting */
-    config.tuning.send_queue_max = SEND_QUEUE_BYTES;
-    server->tcp_bytes = weir_tcp_mem_size(&config);
-    server->tcp_mem = weir_mem_map(server->tcp_bytes);
-    if (server->tcp_mem == NULL) {
-        return WEIR_ERR_MEMORY;
-    }
-    enum weir_status status = weir_secret_seed(seed, sizeof(seed));
-    return status != WEIR_OK ? status
-                             : weir_tcp_init(server->tcp_mem, &config, seed,
-                                             weir_loop_now(server->loop), &server->tcp);
-}
-
-static void on_events(void *user, weir_nsec now)
-{
-    struct server *server = user;
-    struct weir_tcp_event event;
-    while (weir_tcp_event(server->tcp, &event) == WEIR_OK) {
-        cli_serve_on_event(server->serve, now, &event);
-    }
-}
-
-/* "*" is all addresses of both families. */
-static enum weir_status listen_all(struct server *server)
-{
-    static const uint8_t families[FAMILIES] = {WEIR_ADDR_IP4, WEIR_ADDR_IP6};
-    static const uint8_t zeros[sizeof(server->url.addr.ip)];
-    const struct weir_addr addr = server->url.addr;
-    enum weir_status status = WEIR_OK;
-    if (memcmp(addr.ip, zeros, sizeof(zeros)) != 0) {
-        server->listener_count = 1;
-        return weir_tcp_listen(server->tcp, &addr, &server->listeners[0]);
-    }
-    for (int i = 0; i < FAMILIES && status == WEIR_OK; i++) {
-        if (has_family(&server->options, families[i])) {
-            const struct weir_addr any = {.family = families[i], .port = addr.port};
-            status = weir_tcp_listen(server->tcp, &any, &server->listeners[server->listener_count]);
-            server->listener_count++;
-        }
-    }
-    return status;
-}
-
-static enum weir_status open_loop(struct server *server)
-{
-    struct weir_loop_config config;
-    weir_loop_config_default(&config);
-    config.driver = server->driver;
-    config.slide = server->slide;
-    return weir_loop_open(&config, &server->loop);
-}
-
-static bool open_server(struct server *server)
-{
-    struct options *options = &server->options;
-    server->driver = cli_net_open(&options->net, 0, options->trace);
-    if (server->driver == NULL) {
-        return false;
-    }
-    enum weir_status status = open_slide(server);
-    status = status == WEIR_OK ? open_loop(server) : status;
-    status = status == WEIR_OK ? open_tcp(server) : status;
-    if (status == WEIR_OK) {
-        options->serve.tcp = server->tcp;
-        options->serve.slide = server->slide;
-        server->serve = cli_serve_open(&options->serve, weir_loop_now(server->loop));
-        status = server->serve == NULL ? WEIR_ERR_MEMORY : listen_all(server);
-    }
-    if (status != WEIR_OK) {
-        cli_fail(CLI_FAILED, "cannot set up the server: %s", weir_status_text(status));
-        return false;
-    }
-    weir_loop_attach(server->loop, server->tcp, weir_tcp_verbs(), on_events, server);
-    return true;
-}
-
-static void close_server(struct server *server)
-{
-    if (server->serve != NULL) {
-        cli_serve_close(server->serve);
-    }
-    if (server->loop != NULL) {
-        weir_loop_close(server->loop);
-    }
-    if (server->driver != NULL) {
-        cli_net_close(server->driver);
-    }
-    weir_mem_unmap(server->tcp_mem, server->tcp_bytes);
-    weir_mem_unmap(server->slide_mem, server->slide_bytes);
-    if (server->options.serve.log != NULL && server->options.serve.log != stdout) {
-        (void)fclose(server->options.serve.log);
-    }
-    if (server->options.serve.root_fd >= 0) {
-        (void)close(server->options.serve.root_fd);
-    }
-}
-
-/* --- running ---------------------------------------------------------------------------------- */
-
-/* One turn, at most wait_max long. */
-static enum weir_status run_once(struct server *server)
-{
-    weir_nsec now = weir_loop_now(server->loop);
-    weir_nsec next = cli_serve_next_tick(server->serve);
-    weir_nsec wait = next <= now ? 0 : weir_min_u64(next - now, wait_max);
-    enum weir_status status = weir_loop_run_once(server->loop, wait);
-    cli_serve_tick(server->serve, weir_loop_now(server->loop));
-    if (status == WEIR_OK) {
-        status = weir_loop_flush(server->loop);
-    }
-    return status;
-}
-
-/* Says so once when lines are lost; what is served goes on. */
-static void flush_log(struct server *server)
-{
-    FILE *log = server->options.serve.log;
-    const bool is_bad = log != NULL && (fflush(log) != 0 || ferror(log) != 0);
-    if (is_bad && !server->is_log_bad) {
-        (void)cli_fail(CLI_FAILED, "cannot write the log '%s': %s; lines of it are lost",
-                       server->options.log, cli_text_errno(errno));
-    }
-    server->is_log_bad |= is_bad;
-}
-
-static enum weir_status run(struct server *server)
-{
-    weir_nsec logged = 0;
-    enum weir_status status = WEIR_OK;
-    while (!cli_is_stopping && status == WEIR_OK) {
-        status = run_once(server);
-        weir_nsec now = weir_loop_now(server->loop);
-        if (server->options.serve.log != NULL && now - logged >= wait_max) {
-            flush_log(server);
-            logged = now;
-        }
-    }
-    cli_serve_stop(server->serve);
-    for (uint32_t i = 0; i < server->listener_count; i++) {
-        weir_tcp_unlisten(server->tcp, server->listeners[i]);
-    }
-    weir_nsec end = weir_loop_now(server->loop) + drain;
-    while (status == WEIR_OK && cli_serve_stats(server->serve)->slots > 0 &&
-           weir_loop_now(server->loop) < end) {
-        status = run_once(server);
-    }
-    flush_log(server);
-    return status;
-}
-
-static void print_summary(struct server *server)
-{
-    const struct cli_serve_stats *stats = cli_serve_stats(server->serve);
-    const struct weir_tcp_stats *tcp = weir_tcp_stats(server->tcp);
-    char sent[32];
-    char received[32];
-    (void)fprintf(stderr,
-                  "%" PRIu64 " connections (at most %" PRIu32 " at a time), %" PRIu64
-                  " requests (at most %" PRIu32 " at a time)\n",
-                  stats->connections, tcp->connections_peak, stats->requests, stats->slots_peak);
-    (void)fprintf(stderr,
-                  "answers: %" PRIu64 " with 2xx, %" PRIu64 " 3xx, %" PRIu64 " 4xx, %" PRIu64
-                  " 5xx; %s sent, %s received in %" PRIu64 " uploads\n",
-                  stats->answers[2], stats->answers[3], stats->answers[4], stats->answers[5],
-                  cli_text_bytes(stats->sent_bytes, sent),
-                  cli_text_bytes(stats->received_bytes, received), stats->uploads);
-    if ((stats->busy | stats->timeouts | stats->aborted | stats->truncated | stats->overruns) !=
-        0) {
-        (void)fprintf(
-            stderr,
-            "refused for want of slots: %" PRIu64 ", timed out: %" PRIu64 ", broken off: %" PRIu64
-            ", file cut short: %" PRIu64 ", too much sent ahead: %" PRIu64 "\n",
-            stats->busy, stats->timeouts, stats->aborted, stats->truncated, stats->overruns);
-    }
+    options->bind = url.addr;
+    return cli_net_check_tcp(&options->net) && cli_net_check_local(&options->net, &options->bind);
 }
 
 int cli_serve(int argc, char **argv)
 {
-    static struct server server;
-    int result = CLI_FAILED;
-    server.options.serve.root_fd = -1;
-    if (!read_options(&server, argc, argv)) {
+    static struct cli_serve_options options;
+    if (!read_options(&options, argc, argv)) {
         return CLI_USAGE;
     }
     cli_catch_signals();
-    if (open_files(&server) && open_server(&server)) {
-        if (!server.options.is_quiet) {
-            (void)fprintf(stderr, "serving %s on %s\n", server.options.directory,
-                          server.options.url);
-        }
-        enum weir_status status = run(&server);
-        result = status == WEIR_OK ? CLI_OK
-                                   : cli_fail(CLI_FAILED, "the driver failed: %s",
-                                              cli_text_errno(server.driver->error));
-        if (!server.options.is_quiet) {
-            print_summary(&server);
-        }
-    }
-    close_server(&server);
-    return result;
+    return cli_serve_run(&options);
 }

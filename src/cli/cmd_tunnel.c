@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "cli/cli.h"
+#include "cli/crew.h"
 #include "cli/kcp_options.h"
 #include "cli/tunnel.h"
 
@@ -48,6 +49,7 @@ struct options {
     const char *listen, *remote, *mode, *trace;
     struct cli_kcp_options kcp;
     struct cli_net_options net;
+    struct cli_crew_options crew;
     enum weir_cc_kind cc;
     weir_nsec keepalive, timeout, drain;
     uint64_t smux_version, conns, connections, session_bytes, stream_bytes;
@@ -68,7 +70,8 @@ static const char doc[] =
     "  weir tunnel -l kcp://:4000 -r tcp://127.0.0.1:8388 --key @secret\n"
     "  weir tunnel -l tcp://127.0.0.1:8388 -r kcp://192.0.2.7:4000 --key @secret\n"
     "  weir tunnel -l tcp://:8388 -r kcp://192.0.2.7:29900 --kcptun --mode fast2\n"
-    "  weir tunnel -l tcp://10.7.0.2:4000 -r tcp://127.0.0.1:8388 --driver tun:weir0,10.7.0.2/24\n";
+    "  weir tunnel -l tcp://10.7.0.2:4000 -r tcp://127.0.0.1:8388 --driver tun:weir0,10.7.0.2/24\n"
+    "  weir tunnel -l rudp://:4000 -r tcp://127.0.0.1:8388 --workers auto\n";
 
 static const struct argp_option option_list[] = {
     {"listen", 'l', "URL", 0,
@@ -80,7 +83,10 @@ static const struct argp_option option_list[] = {
      "Where to: kcp:// or rudp:// (with --driver also tcp://) of the server; the server's tcp:// "
      "target",
      1},
-    {"conn", KEY_CONN, "N", 0, "A client's sessions side by side, 1 (default) to 256", 1},
+    {"conn", KEY_CONN, "N", 0,
+     "A client's sessions side by side, 1 (default) to 256; with --workers as many "
+     "shards, at least one for each worker (default: twice as many)",
+     1},
     {"connections", 'n', "N", 0, "TCP connections at once (default 4096)", 1},
     {"timeout", 't', "T", 0, "Give a silent peer up after T (default 30s)", 1},
     {"keepalive", KEY_KEEPALIVE, "T", 0, "Show that this end is there so often (default 10s)", 1},
@@ -109,7 +115,7 @@ static const struct argp_option option_list[] = {
     {0}};
 
 static const struct argp_child children[] = {
-    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {0}};
+    {&cli_net_argp, 0, NULL, 0}, {&cli_kcp_argp, 0, NULL, 0}, {&cli_crew_argp, 0, NULL, 0}, {0}};
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -191,6 +197,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->net;
         state->child_inputs[1] = &options->kcp;
+        state->child_inputs[2] = &options->crew;
         return 0;
     case KEY_CONN:
         return read_number("--conn", argument, CONNS_MAX, &options->conns);
@@ -451,11 +458,39 @@ static bool set_transport(struct options *options, struct cli_tunnel_options *tu
                                                  : set_rudp(options, tunnel);
 }
 
+/* A session is run by one worker at a time, so a client has use for no more workers. */
+static bool set_crew(struct options *options, struct cli_tunnel_options *tunnel)
+{
+    const struct cli_crew_options *crew = &options->crew;
+    tunnel->crew = *crew;
+    if (!crew->is_given || !tunnel->is_client) {
+        options->conns = options->conns != 0 ? options->conns : 1;
+        return true;
+    }
+    if (options->net.kind != CLI_NET_UDP) {
+        cli_fail(CLI_USAGE,
+                 "--workers: a client over --driver %s has one session, and no use for "
+                 "more workers",
+                 options->net.text);
+        return false;
+    }
+    if (options->conns == 0) {
+        options->conns = 2 * (uint64_t)crew->workers_max;
+    }
+    if (cli_tunnel_client_shards((uint32_t)options->conns) < crew->workers) {
+        cli_fail(CLI_USAGE,
+                 "--conn %u: too few sessions for %u workers, each of which is to have one; write "
+                 "--conn %u",
+                 (unsigned)options->conns, crew->workers, 2 * crew->workers);
+        return false;
+    }
+    return true;
+}
+
 int cli_tunnel(int argc, char **argv)
 {
     static const struct argp argp = {option_list, parse_option, NULL, doc, children, NULL, NULL};
-    static struct options options = {.conns = 1,
-                                     .connections = CONNECTIONS_DEFAULT,
+    static struct options options = {.connections = CONNECTIONS_DEFAULT,
                                      .timeout = 30 * WEIR_SEC,
                                      .keepalive = 10 * WEIR_SEC,
                                      .drain = 10 * WEIR_SEC};
@@ -463,7 +498,8 @@ int cli_tunnel(int argc, char **argv)
     if (!cli_read_options(&argp, argc, argv, &options) || !read_ends(&options, &tunnel)) {
         return CLI_USAGE;
     }
-    if (!set_transport(&options, &tunnel) || !set_smux(&options, &tunnel)) {
+    if (!set_crew(&options, &tunnel) || !set_transport(&options, &tunnel) ||
+        !set_smux(&options, &tunnel)) {
         return CLI_USAGE;
     }
     tunnel.carrier.net = &options.net;

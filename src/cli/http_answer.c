@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli/date.h"
 #include "cli/http.h"
 
 /* --- validators ------------------------------------------------------------------------------- */
@@ -20,12 +21,11 @@ void cli_http_write_etag(const struct cli_http_file *file, char text[CLI_HTTP_ET
 
 void cli_http_write_date(int64_t seconds, char text[CLI_HTTP_DATE_BYTES])
 {
-    time_t time = (time_t)seconds;
     struct tm tm;
-    if (gmtime_r(&time, &tm) == NULL ||
-        strftime(text, CLI_HTTP_DATE_BYTES, "%a, %d %b %Y %H:%M:%S GMT", &tm) == 0) {
-        (void)snprintf(text, CLI_HTTP_DATE_BYTES, "Thu, 01 Jan 1970 00:00:00 GMT");
-    }
+    cli_date_from_seconds(seconds, &tm);
+    (void)snprintf(text, CLI_HTTP_DATE_BYTES, "%s, %02d %s %04d %02d:%02d:%02d GMT",
+                   cli_date_weekday(tm.tm_wday), tm.tm_mday, cli_date_month(tm.tm_mon),
+                   tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
 /* RFC 9110 5.6.7: a recipient MUST accept all three. */
@@ -43,7 +43,7 @@ bool cli_http_read_date(struct weir_span text, int64_t *seconds)
         struct tm tm = {0};
         const char *end = strptime(copy, forms[i], &tm);
         if (end != NULL && *end == '\0') {
-            *seconds = (int64_t)timegm(&tm);
+            *seconds = cli_date_to_seconds(&tm);
             return true;
         }
     }

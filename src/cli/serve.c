@@ -27,6 +27,7 @@ static const weir_nsec linger = 5 * WEIR_SEC;
 void cli_serve_config_default(struct cli_serve_config *config)
 {
     *config = (struct cli_serve_config){.root_fd = -1,
+                                        .log_fd = -1,
                                         .requests_max = REQUESTS_MAX_DEFAULT,
                                         .memory_bytes = MEMORY_BYTES_DEFAULT,
                                         .head_bytes_max = HEAD_BYTES_DEFAULT,
@@ -83,6 +84,7 @@ static void drop_all(struct cli_serve *serve, struct cli_slot *slot)
 
 void cli_serve_close(struct cli_serve *serve)
 {
+    cli_serve_flush_log(serve);
     struct weir_link *link = serve->active.head.next;
     while (link != &serve->active.head) {
         drop_all(serve, WEIR_CONTAINER(link, struct cli_slot, active));
@@ -196,6 +198,7 @@ static size_t take_input(struct cli_serve *serve, struct cli_slot *slot, struct 
         case CLI_SLOT_CLOSING:
             slot->discarded_bytes += rest.length;
             return data.length;
+        case CLI_SLOT_COMMIT:
         case CLI_SLOT_SENDING:
         default:
             return used;
@@ -254,7 +257,7 @@ void cli_serve_advance(struct cli_serve *serve, struct cli_slot *slot)
     if (slot->state == CLI_SLOT_SENDING) {
         cli_serve_pump(serve, slot);
     }
-    if (slot->is_held && slot->state != CLI_SLOT_SENDING) {
+    if (slot->is_held && slot->state != CLI_SLOT_SENDING && slot->state != CLI_SLOT_COMMIT) {
         take_held(serve, slot);
     }
     settle(serve, slot);
@@ -356,7 +359,7 @@ static void on_closed(struct cli_serve *serve, struct weir_tcp_conn *conn)
     if (slot == NULL) {
         return;
     }
-    if (slot->state == CLI_SLOT_SENDING || slot->state == CLI_SLOT_BODY) {
+    if (slot->state != CLI_SLOT_HEAD && slot->state != CLI_SLOT_CLOSING) {
         serve->stats.aborted++;
     }
     if (slot->state == CLI_SLOT_SENDING) {

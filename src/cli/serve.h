@@ -19,9 +19,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "weir/weir.h"
+
+/* What the shards of a crew tell each other of their uploads: a word of each, not 0 while it
+ * renames one of that hash of directory and name. Atomic: stored by the shard's worker. */
+struct cli_serve_claims {
+    uint64_t words[WEIR_CREW_SHARDS_MAX];
+};
 
 struct cli_serve_config {
     struct weir_tcp *tcp;      /* its events go to cli_serve_on_event, all of them */
@@ -35,7 +40,9 @@ struct cli_serve_config {
     weir_nsec head_timeout;    /* from a head's first byte to its last, default 30 s */
     weir_nsec stall_timeout;   /* without progress of a body, default 60 s */
     weir_nsec idle_timeout;    /* between requests; default 0: none. Else 9 bytes a connection */
-    FILE *log;                 /* a line per request; NULL: none */
+    int log_fd;                /* a line per request, whole lines in one write; default -1: none */
+    uint32_t shard;            /* of a crew, with claims that all shards share; default 0 */
+    struct cli_serve_claims *claims; /* default NULL: it is alone */
 };
 
 struct cli_serve_stats {
@@ -61,6 +68,10 @@ struct cli_serve *cli_serve_open(const struct cli_serve_config *config, weir_nse
  * pieces of files may be on their way. */
 void cli_serve_close(struct cli_serve *serve);
 void cli_serve_on_event(struct cli_serve *serve, weir_nsec now, const struct weir_tcp_event *event);
+/* Writes what the log has gathered, as ticks do every second. */
+void cli_serve_flush_log(struct cli_serve *serve);
+/* errno of the first write to the log that failed, 0: none. Any thread. */
+int cli_serve_log_error(const struct cli_serve *serve);
 /* Timeouts; early calls are harmless. */
 void cli_serve_tick(struct cli_serve *serve, weir_nsec now);
 /* When the next tick is due. */

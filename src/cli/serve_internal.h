@@ -23,12 +23,14 @@ enum {
     CLI_SERVE_SCRATCH_BYTES = 1 << 14, /* a shorter answer is copied, head and file in one */
     CLI_SERVE_OUT_BYTES = 2048,
     CLI_SERVE_LINE_BYTES = 256, /* of a request line in the log */
-    CLI_SERVE_TEMP_BYTES = 48
+    CLI_SERVE_TEMP_BYTES = 64,
+    CLI_SERVE_LOG_BYTES = 4096 /* written at once: a pipe does not mix them with others */
 };
 
 enum cli_slot_state {
     CLI_SLOT_HEAD = 0, /* waits for a request, or for the rest of its head */
     CLI_SLOT_BODY,     /* of an upload */
+    CLI_SLOT_COMMIT,   /* an upload is complete, and waits for another of that name */
     CLI_SLOT_SENDING,  /* not all of the answer is queued; further input waits */
     CLI_SLOT_CLOSING   /* our side is closed or to be aborted; input is thrown away */
 };
@@ -95,7 +97,9 @@ struct cli_serve {
     struct cli_serve_stats stats;
     weir_nsec now, next_tick;
     bool is_stopping;
-    uint64_t temps; /* names of temporary files made */
+    uint64_t temps;         /* names of temporary files made */
+    uint32_t commits_count; /* slots in state COMMIT, about: looked at at next_commit */
+    weir_nsec next_commit;
 
     struct weir_pool slots, chunks;
     uint8_t *slots_mem, *chunks_mem, *chunk_bytes;
@@ -110,6 +114,10 @@ struct cli_serve {
     uint8_t sweep;
     weir_nsec next_sweep;
 
+    int log_error;    /* atomic: the shard's worker */
+    weir_nsec log_at; /* when what is gathered is written */
+    uint32_t log_bytes;
+    char log[CLI_SERVE_LOG_BYTES];
     char scratch[CLI_SERVE_SCRATCH_BYTES];
 };
 
@@ -162,6 +170,8 @@ void cli_put_start(struct cli_serve *serve, struct cli_slot *slot,
                    const struct cli_http_request *request);
 /* Takes bytes of the body, and answers when it is complete. Returns how many were the body's. */
 size_t cli_put_input(struct cli_serve *serve, struct cli_slot *slot, struct weir_span data);
+/* State COMMIT: tries again; the state is another afterwards unless it has to wait on. */
+void cli_put_commit(struct cli_serve *serve, struct cli_slot *slot);
 /* Removes what there is of it. */
 void cli_put_drop(struct cli_slot *slot);
 
@@ -175,5 +185,7 @@ void cli_idle_touch(struct cli_serve *serve, struct weir_tcp_conn *conn, bool is
 void cli_log_remember(struct cli_serve *serve, struct cli_slot *slot, struct weir_span line);
 /* Counts the answer that ended, and writes its line. */
 void cli_log_answer(struct cli_serve *serve, struct cli_slot *slot);
+/* Writes what is due. */
+void cli_log_tick(struct cli_serve *serve);
 
 #endif

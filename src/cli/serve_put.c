@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "cli/serve_internal.h"
 
 /* --- the place -------------------------------------------------------------------------------- */
@@ -74,8 +75,8 @@ static int make_temp(struct cli_serve *serve, struct cli_upload *upload)
 {
     /* In a container the number of the process may be that of one that was killed before. */
     do {
-        (void)snprintf(upload->temp, sizeof(upload->temp), ".weir-%ld-%llu.part", (long)getpid(),
-                       (unsigned long long)serve->temps++);
+        (void)snprintf(upload->temp, sizeof(upload->temp), ".weir-%ld-%u-%llu.part", (long)getpid(),
+                       serve->config.shard, (unsigned long long)serve->temps++);
         upload->fd = openat(upload->dir_fd, upload->temp,
                             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     } while (upload->fd < 0 && errno == EEXIST);
@@ -135,21 +136,77 @@ static void give_up(struct cli_serve *serve, struct cli_slot *slot, int status)
     cli_serve_respond_status(serve, slot, status);
 }
 
-static void complete(struct cli_serve *serve, struct cli_slot *slot)
+/* Of a name in a directory, not 0. */
+static uint64_t hash_of_place(const struct cli_upload *upload)
+{
+    static const struct weir_hash_key key;
+    struct stat stat = {0};
+    char place[NAME_MAX + 1 + 2 * sizeof(uint64_t)];
+    (void)fstat(upload->dir_fd, &stat);
+    const uint64_t numbers[2] = {(uint64_t)stat.st_dev, (uint64_t)stat.st_ino};
+    memcpy(place, numbers, sizeof(numbers));
+    memcpy(place + sizeof(numbers), upload->name, strlen(upload->name));
+    return weir_hash13(&key, place, sizeof(numbers) + strlen(upload->name)) | 1;
+}
+
+static void set_claim(struct cli_serve *serve, uint64_t hash)
+{
+    __atomic_store_n(&serve->config.claims->words[serve->config.shard], hash, __ATOMIC_SEQ_CST);
+}
+
+/* Between the look at the old file and the new one's taking its place no other shard may replace
+ * it. Whoever wants to says so first and looks at the others' words then: of two, one at least sees
+ * the other. False: another shard is at it. */
+static bool claim(struct cli_serve *serve, const struct cli_upload *upload)
+{
+    if (serve->config.claims == NULL) {
+        return true;
+    }
+    const uint64_t hash = hash_of_place(upload);
+    set_claim(serve, hash);
+    for (uint32_t i = 0; i < WEIR_CREW_SHARDS_MAX; i++) {
+        uint64_t other = __atomic_load_n(&serve->config.claims->words[i], __ATOMIC_SEQ_CST);
+        if (i != serve->config.shard && other == hash) {
+            set_claim(serve, 0);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* 0 or a status. */
+static int put_in_place(const struct cli_upload *upload, struct stat *stat)
+{
+    if (upload->is_conditional && is_overtaken(upload)) {
+        return 412;
+    }
+    if (fstat(upload->fd, stat) != 0) {
+        return cli_file_status(errno);
+    }
+    if (renameat(upload->dir_fd, upload->temp, upload->dir_fd, upload->name) != 0) {
+        /* What stands there may have become a directory meanwhile. */
+        return errno == EISDIR || errno == ENOENT ? 409 : cli_file_status(errno);
+    }
+    return 0;
+}
+
+void cli_put_commit(struct cli_serve *serve, struct cli_slot *slot)
 {
     struct cli_upload *upload = &slot->upload;
     struct stat stat;
-    if (upload->is_conditional && is_overtaken(upload)) {
-        give_up(serve, slot, 412);
+    if (!claim(serve, upload)) {
+        /* Two that saw each other do not come back at the same time. */
+        slot->state = CLI_SLOT_COMMIT;
+        serve->commits_count++;
+        serve->next_commit = serve->now + WEIR_MSEC + serve->config.shard * (WEIR_MSEC / 32);
         return;
     }
-    int error = fstat(upload->fd, &stat) != 0 ? errno : 0;
-    if (error == 0 && renameat(upload->dir_fd, upload->temp, upload->dir_fd, upload->name) != 0) {
-        error = errno;
+    int status = put_in_place(upload, &stat);
+    if (serve->config.claims != NULL) {
+        set_claim(serve, 0);
     }
-    if (error != 0) {
-        /* What stands there may have become a directory meanwhile. */
-        give_up(serve, slot, error == EISDIR || error == ENOENT ? 409 : cli_file_status(error));
+    if (status != 0) {
+        give_up(serve, slot, status);
         return;
     }
     (void)close(upload->fd);
@@ -179,7 +236,7 @@ void cli_put_start(struct cli_serve *serve, struct cli_slot *slot,
     slot->state = CLI_SLOT_BODY;
     cli_serve_progress(serve, slot);
     if (!request->has_body) {
-        complete(serve, slot);
+        cli_put_commit(serve, slot);
         return;
     }
     cli_http_start_body(&slot->framing, request);
@@ -226,7 +283,7 @@ size_t cli_put_input(struct cli_serve *serve, struct cli_slot *slot, struct weir
     } else if (status != 0) {
         give_up(serve, slot, status);
     } else if (body.is_done) {
-        complete(serve, slot);
+        cli_put_commit(serve, slot);
     }
     return used;
 }

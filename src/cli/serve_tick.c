@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 
+#include "base/bytes.h"
 #include "cli/serve_internal.h"
 
 enum {
@@ -97,6 +98,7 @@ static void on_deadline(struct cli_serve *serve, struct cli_slot *slot)
         cli_serve_advance(serve, slot);
         return;
     case CLI_SLOT_BODY:
+    case CLI_SLOT_COMMIT:
     case CLI_SLOT_SENDING:
     default:
         serve->stats.timeouts++;
@@ -109,9 +111,28 @@ static void on_deadline(struct cli_serve *serve, struct cli_slot *slot)
     }
 }
 
+/* Other shards need some microseconds for an upload. */
+static void retry_commits(struct cli_serve *serve)
+{
+    struct weir_link *link = serve->active.head.next;
+    serve->commits_count = 0; /* counted again by those that have to wait on */
+    while (link != &serve->active.head) {
+        struct cli_slot *slot = WEIR_CONTAINER(link, struct cli_slot, active);
+        link = link->next; /* slot may be given back */
+        if (slot->state == CLI_SLOT_COMMIT) {
+            cli_put_commit(serve, slot);
+            cli_serve_advance(serve, slot);
+        }
+    }
+}
+
 void cli_serve_tick(struct cli_serve *serve, weir_nsec now)
 {
     serve->now = now;
+    cli_log_tick(serve);
+    if (serve->commits_count > 0 && now >= serve->next_commit) {
+        retry_commits(serve);
+    }
     if (now >= serve->next_tick) {
         serve->next_tick = now + tick_every;
         struct weir_link *link = serve->active.head.next;
@@ -134,8 +155,14 @@ void cli_serve_tick(struct cli_serve *serve, weir_nsec now)
 weir_nsec cli_serve_next_tick(const struct cli_serve *serve)
 {
     weir_nsec next = serve->active.count > 0 ? serve->next_tick : WEIR_NEVER;
-    if (serve->idle != NULL && serve->next_sweep < next) {
-        next = serve->next_sweep;
+    if (serve->idle != NULL) {
+        next = weir_min_u64(next, serve->next_sweep);
+    }
+    if (serve->commits_count > 0) {
+        next = weir_min_u64(next, serve->next_commit);
+    }
+    if (serve->log_bytes > 0) {
+        next = weir_min_u64(next, serve->log_at);
     }
     return next;
 }

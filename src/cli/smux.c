@@ -7,7 +7,6 @@
  */
 #include "cli/smux.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -83,7 +82,7 @@ static struct cli_smux_stream *add_stream(struct cli_smux *smux, uint32_t id)
     if (smux->streams_count >= smux->config.streams_max) {
         return NULL;
     }
-    struct cli_smux_stream *stream = calloc(1, sizeof(*stream));
+    struct cli_smux_stream *stream = cli_heap_take_zeroed(smux->config.heap, sizeof(*stream));
     if (stream == NULL) {
         return NULL;
     }
@@ -110,7 +109,7 @@ static void free_stream(struct cli_smux *smux, struct cli_smux_stream *stream)
         smux->target = NULL;
     }
     smux->streams_count--;
-    free(stream);
+    cli_heap_give(smux->config.heap, stream, sizeof(*stream));
 }
 
 static void owe(struct cli_smux *smux, struct cli_smux_stream *stream)
@@ -126,13 +125,13 @@ struct cli_smux *cli_smux_open(const struct cli_smux_config *config, weir_nsec n
     while (buckets < config->streams_max && buckets < 4096) {
         buckets *= 2;
     }
-    struct cli_smux *smux = calloc(1, sizeof(*smux));
+    struct cli_smux *smux = cli_heap_take_zeroed(config->heap, sizeof(*smux));
     if (smux == NULL) {
         return NULL;
     }
-    smux->buckets = calloc(buckets, sizeof(struct cli_smux_stream *));
+    smux->buckets = cli_heap_take_zeroed(config->heap, buckets * sizeof(struct cli_smux_stream *));
     if (smux->buckets == NULL) {
-        free(smux);
+        cli_heap_give(config->heap, smux, sizeof(*smux));
         return NULL;
     }
     smux->config = *config;
@@ -146,16 +145,18 @@ struct cli_smux *cli_smux_open(const struct cli_smux_config *config, weir_nsec n
 
 void cli_smux_close(struct cli_smux *smux)
 {
+    struct cli_heap *heap = smux->config.heap;
     for (uint32_t i = 0; i <= smux->buckets_mask; i++) {
         struct cli_smux_stream *stream = smux->buckets[i];
         while (stream != NULL) {
             struct cli_smux_stream *next = stream->next;
-            free(stream);
+            cli_heap_give(heap, stream, sizeof(*stream));
             stream = next;
         }
     }
-    free(smux->buckets);
-    free(smux);
+    cli_heap_give(heap, smux->buckets,
+                  ((size_t)smux->buckets_mask + 1) * sizeof(struct cli_smux_stream *));
+    cli_heap_give(heap, smux, sizeof(*smux));
 }
 
 struct cli_smux_stream *cli_smux_connect(struct cli_smux *smux, void *user)

@@ -4,7 +4,7 @@
  *
  * Role: the protocol alone. Bytes come in and events go out; frames are written into room that the
  * caller gives. No socket, no clock, and payload is never copied or kept here.
- * Memory: one block of the heap per stream, at most streams_max; nothing grows with what a peer
+ * Memory: one block of its heap per stream, at most streams_max; nothing grows with what a peer
  * sends.
  * Spec: docs/tunnel.md. A frame, integers little-endian:
  *
@@ -23,6 +23,7 @@
 
 #include "base/hash.h"
 #include "base/list.h"
+#include "cli/heap.h"
 #include "weir/span.h"
 #include "weir/status.h"
 #include "weir/time.h"
@@ -36,8 +37,9 @@ enum {
 };
 
 struct cli_smux_config {
-    uint8_t version; /* 1 and 2: as kcptun; 3: weir at both ends */
-    bool is_client;  /* opens streams; the other end is opened to */
+    struct cli_heap *heap; /* for all of it, used until the close */
+    uint8_t version;       /* 1 and 2: as kcptun; 3: weir at both ends */
+    bool is_client;        /* opens streams; the other end is opened to */
     uint32_t streams_max;
     uint32_t stream_bytes;    /* window of one stream, version 2 and 3 */
     uint32_t session_bytes;   /* not consumed, of all streams: then cli_smux_is_full */

@@ -6,7 +6,6 @@
 
 #include <isa-l/crc.h>
 #include <snappy-c.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -95,14 +94,14 @@ size_t cli_snappy_encode(struct weir_span data, bool is_first, uint8_t *room)
     return (size_t)(block + length - room);
 }
 
-struct cli_snappy_decoder *cli_snappy_open(void)
+struct cli_snappy_decoder *cli_snappy_open(struct cli_heap *heap)
 {
-    return calloc(1, sizeof(struct cli_snappy_decoder));
+    return cli_heap_take_zeroed(heap, sizeof(struct cli_snappy_decoder));
 }
 
-void cli_snappy_close(struct cli_snappy_decoder *decoder)
+void cli_snappy_close(struct cli_heap *heap, struct cli_snappy_decoder *decoder)
 {
-    free(decoder);
+    cli_heap_give(heap, decoder, sizeof(*decoder));
 }
 
 static enum weir_status fail(struct cli_snappy_decoder *decoder)

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/heap.h"
 #include "weir/span.h"
 #include "weir/status.h"
 
@@ -34,8 +35,9 @@ size_t cli_snappy_encode(struct weir_span data, bool is_first, uint8_t *room);
 struct cli_snappy_decoder; /* about 140 KiB */
 
 /* NULL when there is no memory. */
-struct cli_snappy_decoder *cli_snappy_open(void);
-void cli_snappy_close(struct cli_snappy_decoder *decoder);
+struct cli_snappy_decoder *cli_snappy_open(struct cli_heap *heap);
+/* heap: as before. decoder may be NULL. */
+void cli_snappy_close(struct cli_heap *heap, struct cli_snappy_decoder *decoder);
 /* Takes bytes off the front of input up to the end of the next chunk with data; *data is valid
  * until the next call. WEIR_AGAIN: input is used up. WEIR_ERR_MALFORMED: this is no such stream, or
  * a checksum is wrong; every later call says so too. */

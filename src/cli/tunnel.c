@@ -3,6 +3,8 @@
  * tunnel.c - the loop of weir tunnel: epoll over TCP sockets and the carriers' UDP sockets.
  *
  *   wait - note what epoll says - accept - run the carriers - pump sessions - flush - free the dead
+ *
+ * A server's shard in a crew has its packets from there; then epoll has TCP sockets only.
  */
 #include "cli/tunnel.h"
 
@@ -10,8 +12,6 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,8 +27,6 @@ enum {
 
 #define SWEEP_INTERVAL WEIR_SEC
 #define ACCEPT_PAUSE   (100 * WEIR_MSEC)
-/* After a drain: the last frames have to be acknowledged. */
-#define FINISH_TIMEOUT (2 * WEIR_SEC)
 
 /* The clock of the carriers' loops; a client has none of them at first. */
 static weir_nsec read_clock(void)
@@ -48,6 +46,7 @@ void cli_tunnel_complain(struct cli_tunnel *tunnel, const char *format, ...)
     }
     tunnel->complained_at = tunnel->now;
     va_start(arguments, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang-tidy 14 misses va_start */
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     cli_warn("%s", text);
@@ -60,15 +59,18 @@ static bool poll_carrier(struct cli_tunnel *tunnel, struct cli_tunnel_carrier *c
 {
     uint32_t events = EPOLLIN | (carrier->is_polled_out ? EPOLLOUT : 0U);
     struct epoll_event event = {.events = events, .data.ptr = carrier};
+    if (carrier->carrier->loop == NULL) {
+        return true;
+    }
     int fd = weir_loop_fd(carrier->carrier->loop);
     return epoll_ctl(tunnel->epoll_fd, operation, fd, &event) == 0;
 }
 
-/* Each socket has a trace of its own: FILE, FILE.2, ... NULL: none is wanted. */
+/* Each socket has a trace of its own: FILE, FILE.2, ... NULL: none is wanted. Shards take turns. */
 static const char *name_trace(struct cli_tunnel *tunnel, char name[TRACE_NAME_BYTES])
 {
     const char *path = tunnel->options->carrier.trace_path;
-    uint32_t number = ++tunnel->carriers_opened;
+    uint32_t number = tunnel->carriers_opened++ * tunnel->team->count + tunnel->shard + 1;
     if (path == NULL || number == 1) {
         return path;
     }
@@ -81,28 +83,33 @@ struct cli_tunnel_carrier *cli_tunnel_carrier_open(struct cli_tunnel *tunnel)
     const struct cli_tunnel_options *options = tunnel->options;
     char trace[TRACE_NAME_BYTES];
     struct cli_carrier_config config = options->carrier;
-    struct cli_tunnel_carrier *carrier = calloc(1, sizeof(*carrier));
+    struct cli_tunnel_carrier *carrier = cli_heap_take_zeroed(&tunnel->heap, sizeof(*carrier));
     config.trace_path = name_trace(tunnel, trace);
-    config.is_quiet = options->is_quiet || tunnel->carriers_opened > 1; /* once is enough */
+    /* Once is enough. */
+    config.is_quiet = options->is_quiet || tunnel->carriers_opened > 1 || tunnel->shard > 0;
+    config.heap = &tunnel->heap;
+    config.shard = tunnel->shard;
     config.handlers = &cli_tunnel_handlers;
     config.user = tunnel;
     config.is_accepting = !options->is_client;
     config.bind = options->udp;
     if (options->is_client) {
         config.bind = (struct weir_addr){.family = options->udp.family};
+    } else if (tunnel->crew != NULL) {
+        config.crew = tunnel->crew;
+        cli_carrier_share(&config);
     }
     if (carrier == NULL) {
         return NULL;
     }
     carrier->source.kind = CLI_TUNNEL_CARRIER;
-    carrier->carrier = options->transport->open(&config);
-    if (carrier->carrier == NULL) {
-        free(carrier);
-        return NULL;
+    carrier->carrier = cli_carrier_open(options->transport, &config);
+    if (carrier->carrier != NULL && !poll_carrier(tunnel, carrier, EPOLL_CTL_ADD)) {
+        cli_carrier_close(carrier->carrier);
+        carrier->carrier = NULL;
     }
-    if (!poll_carrier(tunnel, carrier, EPOLL_CTL_ADD)) {
-        carrier->carrier->ops->close(carrier->carrier);
-        free(carrier);
+    if (carrier->carrier == NULL) {
+        cli_heap_give(&tunnel->heap, carrier, sizeof(*carrier));
         return NULL;
     }
     weir_list_append(&tunnel->carriers, &carrier->all);
@@ -115,11 +122,13 @@ void cli_tunnel_carrier_close(struct cli_tunnel_carrier *carrier)
 }
 
 /* Not from inside of its own loop. */
-static void free_carrier(struct cli_tunnel_carrier *carrier)
+static void free_carrier(struct cli_tunnel *tunnel, struct cli_tunnel_carrier *carrier)
 {
-    (void)weir_loop_flush(carrier->carrier->loop);
-    carrier->carrier->ops->close(carrier->carrier);
-    free(carrier);
+    if (carrier->carrier->loop != NULL) {
+        (void)weir_loop_flush(carrier->carrier->loop);
+    }
+    cli_carrier_close(carrier->carrier);
+    cli_heap_give(&tunnel->heap, carrier, sizeof(*carrier));
 }
 
 static bool run_carrier(struct cli_tunnel *tunnel, struct cli_tunnel_carrier *carrier)
@@ -131,7 +140,7 @@ static bool run_carrier(struct cli_tunnel *tunnel, struct cli_tunnel_carrier *ca
     if (status != WEIR_OK) {
         cli_fail(CLI_FAILED, "the socket failed: %s",
                  cli_text_errno(carrier->carrier->driver->error));
-        tunnel->result = CLI_FAILED;
+        __atomic_store_n(&tunnel->has_failed, 1, __ATOMIC_RELEASE);
         return false;
     }
     if (weir_loop_is_blocked(loop) != carrier->is_polled_out) {
@@ -147,7 +156,8 @@ static bool run_carriers(struct cli_tunnel *tunnel)
     for (struct weir_link *link = weir_list_first(&tunnel->carriers); link != NULL; link = next) {
         struct cli_tunnel_carrier *carrier = WEIR_CONTAINER(link, struct cli_tunnel_carrier, all);
         next = weir_list_next(&tunnel->carriers, link);
-        if (!carrier->is_dead && !run_carrier(tunnel, carrier)) {
+        bool is_run_here = carrier->carrier->loop != NULL && !carrier->is_dead;
+        if (is_run_here && !run_carrier(tunnel, carrier)) {
             return false;
         }
     }
@@ -164,6 +174,37 @@ static void set_listening(struct cli_tunnel *tunnel, bool is_listening)
                         tunnel->listen_fd, &event);
         tunnel->is_listening = is_listening;
     }
+}
+
+void cli_tunnel_listen(struct cli_tunnel *tunnel, int fd)
+{
+    tunnel->listen_fd = fd;
+    set_listening(tunnel, true);
+}
+
+void cli_tunnel_unlisten(struct cli_tunnel *tunnel)
+{
+    set_listening(tunnel, false);
+    if (tunnel->listen_fd >= 0) {
+        close(tunnel->listen_fd);
+        tunnel->listen_fd = -1;
+    }
+}
+
+uint32_t cli_tunnel_connections(const struct cli_tunnel *tunnel)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < tunnel->team->count; i++) {
+        sum += __atomic_load_n(&tunnel->team->connections[i], __ATOMIC_RELAXED);
+    }
+    return sum;
+}
+
+void cli_tunnel_count(struct cli_tunnel *tunnel, int more)
+{
+    tunnel->connections += (uint32_t)more;
+    __atomic_store_n(&tunnel->team->connections[tunnel->shard], tunnel->connections,
+                     __ATOMIC_RELAXED);
 }
 
 static struct cli_tunnel_session *choose_session(struct cli_tunnel *tunnel)
@@ -197,7 +238,8 @@ static bool accept_one(struct cli_tunnel *tunnel)
 
 static bool may_accept(const struct cli_tunnel *tunnel)
 {
-    return tunnel->listen_fd >= 0 && tunnel->connections < tunnel->options->connections_max &&
+    return tunnel->listen_fd >= 0 &&
+           cli_tunnel_connections(tunnel) < tunnel->options->connections_max &&
            tunnel->now >= tunnel->accept_again_at;
 }
 
@@ -209,19 +251,32 @@ static void accept_all(struct cli_tunnel *tunnel)
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-static weir_nsec next_timeout(const struct cli_tunnel *tunnel)
+/* Only its own rounds tell a shard that others have room for a connection again. */
+static weir_nsec next_accept(const struct cli_tunnel *tunnel)
 {
-    weir_nsec next = tunnel->sweep_at;
+    if (tunnel->accept_again_at > tunnel->now) {
+        return tunnel->accept_again_at;
+    }
+    bool is_full = tunnel->listen_fd >= 0 && !tunnel->is_listening;
+    return is_full && tunnel->team->count > 1 ? tunnel->now + ACCEPT_PAUSE : WEIR_NEVER;
+}
+
+weir_nsec cli_tunnel_next_timeout(const struct cli_tunnel *tunnel)
+{
+    weir_nsec next = weir_min_u64(tunnel->sweep_at, next_accept(tunnel));
     if (!weir_list_is_empty(&tunnel->busy)) {
         return tunnel->now;
     }
-    if (tunnel->accept_again_at > tunnel->now) {
-        next = weir_min_u64(next, tunnel->accept_again_at);
+    if (cli_tunnel_is_draining(tunnel) && !cli_tunnel_has_ended(tunnel)) {
+        next = weir_min_u64(next, tunnel->phase_until);
     }
     struct weir_link *link = weir_list_first(&tunnel->carriers);
     for (; link != NULL; link = weir_list_next(&tunnel->carriers, link)) {
-        struct cli_tunnel_carrier *carrier = WEIR_CONTAINER(link, struct cli_tunnel_carrier, all);
-        next = weir_min_u64(next, weir_loop_next_timeout(carrier->carrier->loop));
+        const struct cli_tunnel_carrier *carrier =
+            WEIR_CONTAINER(link, struct cli_tunnel_carrier, all);
+        if (carrier->carrier->loop != NULL) {
+            next = weir_min_u64(next, weir_loop_next_timeout(carrier->carrier->loop));
+        }
     }
     link = weir_list_first(&tunnel->sessions);
     for (; link != NULL; link = weir_list_next(&tunnel->sessions, link)) {
@@ -259,15 +314,22 @@ static int wait_on_epoll(struct cli_tunnel *tunnel, struct epoll_event events[EV
     return count > 0 ? epoll_wait(tunnel->epoll_fd, events, EVENTS_MAX, 0) : count;
 }
 
-static void wait_for_events(struct cli_tunnel *tunnel)
+static int wait_for_events(struct cli_tunnel *tunnel, struct epoll_event events[EVENTS_MAX])
 {
-    struct epoll_event events[EVENTS_MAX];
-    weir_nsec next = next_timeout(tunnel);
+    weir_nsec next = cli_tunnel_next_timeout(tunnel);
     weir_nsec wait = next <= tunnel->now ? 0 : next - tunnel->now;
     struct timespec timeout = {.tv_sec = (time_t)(wait / WEIR_SEC),
                                .tv_nsec = (long)(wait % WEIR_SEC)};
     int count = wait_on_epoll(tunnel, events, &timeout);
     tunnel->now = read_clock();
+    return count;
+}
+
+static void take_events(struct cli_tunnel *tunnel, bool may_wait)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int count = may_wait ? wait_for_events(tunnel, events)
+                         : epoll_wait(tunnel->epoll_fd, events, EVENTS_MAX, 0);
     for (int i = 0; i < count; i++) {
         note_event(tunnel, &events[i]);
     }
@@ -281,13 +343,14 @@ static void free_dead(struct cli_tunnel *tunnel)
     struct weir_link *next = NULL;
     for (struct weir_link *link = weir_list_first(list); link != NULL; link = next) {
         next = weir_list_next(list, link);
-        cli_tunnel_stream_free(WEIR_CONTAINER(link, struct cli_tunnel_stream, all));
+        cli_tunnel_stream_free(tunnel, WEIR_CONTAINER(link, struct cli_tunnel_stream, all));
     }
     weir_list_init(list);
     list = &tunnel->dead_sessions;
     for (struct weir_link *link = weir_list_first(list); link != NULL; link = next) {
         next = weir_list_next(list, link);
-        free(WEIR_CONTAINER(link, struct cli_tunnel_session, all));
+        cli_heap_give(&tunnel->heap, WEIR_CONTAINER(link, struct cli_tunnel_session, all),
+                      sizeof(struct cli_tunnel_session));
     }
     weir_list_init(list);
     list = &tunnel->carriers;
@@ -296,15 +359,14 @@ static void free_dead(struct cli_tunnel *tunnel)
         next = weir_list_next(list, link);
         if (carrier->is_dead) {
             weir_list_remove(list, link);
-            free_carrier(carrier);
+            free_carrier(tunnel, carrier);
         }
     }
 }
 
-static void sweep(struct cli_tunnel *tunnel, struct cli_tunnel_session *session)
+static void sweep(struct cli_tunnel_session *session)
 {
     struct weir_link *next = NULL;
-    (void)tunnel;
     for (struct weir_link *link = weir_list_first(&session->streams); link != NULL; link = next) {
         next = weir_list_next(&session->streams, link);
         cli_tunnel_stream_sweep(WEIR_CONTAINER(link, struct cli_tunnel_stream, all));
@@ -319,7 +381,7 @@ static void run_timers(struct cli_tunnel *tunnel)
         struct cli_tunnel_session *session = WEIR_CONTAINER(link, struct cli_tunnel_session, all);
         next = weir_list_next(&tunnel->sessions, link);
         if (is_sweeping) {
-            sweep(tunnel, session);
+            sweep(session);
         }
         cli_tunnel_session_timeout(session);
     }
@@ -328,11 +390,11 @@ static void run_timers(struct cli_tunnel *tunnel)
     }
 }
 
-/* False: the socket failed. */
-static bool run_round(struct cli_tunnel *tunnel)
+bool cli_tunnel_round(struct cli_tunnel *tunnel, bool may_wait)
 {
-    wait_for_events(tunnel);
+    take_events(tunnel, may_wait);
     run_timers(tunnel);
+    cli_tunnel_end_step(tunnel);
     cli_tunnel_pump(tunnel);
     bool is_good = run_carriers(tunnel);
     free_dead(tunnel);
@@ -340,157 +402,17 @@ static bool run_round(struct cli_tunnel *tunnel)
     return is_good;
 }
 
-/* --- the end ---------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
-static void for_each_session(struct cli_tunnel *tunnel, void (*act)(struct cli_tunnel_session *))
+bool cli_tunnel_init(struct cli_tunnel *tunnel, const struct cli_tunnel_options *options,
+                     const struct cli_crew *crew, uint32_t shard, struct cli_tunnel_team *team)
 {
-    struct weir_link *next = NULL;
-    for (struct weir_link *link = weir_list_first(&tunnel->sessions); link != NULL; link = next) {
-        next = weir_list_next(&tunnel->sessions, link);
-        act(WEIR_CONTAINER(link, struct cli_tunnel_session, all));
-    }
-}
-
-static void say_goodbye(struct cli_tunnel_session *session)
-{
-    if (session->smux != NULL) {
-        cli_smux_go_away(session->smux);
-        cli_tunnel_session_touch(session);
-    }
-}
-
-static void cut_all(struct cli_tunnel_session *session)
-{
-    while (!weir_list_is_empty(&session->streams)) {
-        struct weir_link *link = weir_list_first(&session->streams);
-        cli_tunnel_stream_cut(WEIR_CONTAINER(link, struct cli_tunnel_stream, all));
-    }
-}
-
-static bool is_any_up(const struct cli_tunnel *tunnel)
-{
-    struct weir_link *link = weir_list_first(&tunnel->sessions);
-    for (; link != NULL; link = weir_list_next(&tunnel->sessions, link)) {
-        if (WEIR_CONTAINER(link, struct cli_tunnel_session, all)->conn != NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* No new connections; those there are may end by themselves, for a while. */
-static void drain(struct cli_tunnel *tunnel)
-{
-    set_listening(tunnel, false);
-    if (tunnel->listen_fd >= 0) {
-        close(tunnel->listen_fd);
-        tunnel->listen_fd = -1;
-    }
-    tunnel->is_draining = true;
-    for_each_session(tunnel, say_goodbye);
-    weir_nsec until = tunnel->now + tunnel->options->drain;
-    tunnel->sweep_at = weir_min_u64(tunnel->sweep_at, until);
-    while (tunnel->connections > 0 && tunnel->now < until && run_round(tunnel)) {
-        tunnel->sweep_at = weir_min_u64(tunnel->sweep_at, until);
-    }
-    if (tunnel->connections > 0) {
-        cli_warn("%u connections were still open and are cut", tunnel->connections);
-        tunnel->result = CLI_FAILED;
-        for_each_session(tunnel, cut_all);
-    }
-    cli_tunnel_pump(tunnel);
-    for_each_session(tunnel, cli_tunnel_session_finish);
-    until = tunnel->now + FINISH_TIMEOUT;
-    while (is_any_up(tunnel) && tunnel->now < until && run_round(tunnel)) {
-        tunnel->sweep_at = weir_min_u64(tunnel->sweep_at, until);
-    }
-}
-
-static void say_figures(const struct cli_tunnel *tunnel)
-{
-    char in[32];
-    char out[32];
-    if (!tunnel->options->is_quiet) {
-        (void)fprintf(stderr, "%llu connections, %s from tcp, %s to tcp, %u cut\n",
-                      (unsigned long long)tunnel->connections_total,
-                      cli_text_bytes(tunnel->bytes_in, in), cli_text_bytes(tunnel->bytes_out, out),
-                      tunnel->cut_count);
-    }
-}
-
-static void drop_session(struct cli_tunnel_session *session)
-{
-    struct cli_tunnel *tunnel = session->tunnel;
-    cut_all(session);
-    if (session->smux != NULL) {
-        cli_smux_close(session->smux);
-        cli_snappy_close(session->decoder);
-    }
-    if (weir_link_is_linked(&session->busy)) {
-        weir_list_remove(&tunnel->busy, &session->busy);
-    }
-    weir_list_remove(&tunnel->sessions, &session->all);
-    weir_list_append(&tunnel->dead_sessions, &session->all);
-}
-
-static void close_all(struct cli_tunnel *tunnel)
-{
-    for_each_session(tunnel, drop_session);
-    struct weir_link *link = weir_list_first(&tunnel->carriers);
-    for (; link != NULL; link = weir_list_next(&tunnel->carriers, link)) {
-        cli_tunnel_carrier_close(WEIR_CONTAINER(link, struct cli_tunnel_carrier, all));
-    }
-    free_dead(tunnel);
-    if (tunnel->listen_fd >= 0) {
-        close(tunnel->listen_fd);
-    }
-    close(tunnel->epoll_fd);
-}
-
-/* --- open and run ----------------------------------------------------------------------------- */
-
-/* With port 0 nobody else knows where it listens. */
-static void say_address(const struct cli_tunnel *tunnel, const char *scheme,
-                        const struct weir_addr *addr)
-{
-    char text[WEIR_ADDR_TEXT_BYTES];
-    weir_addr_format(addr, text);
-    if (!tunnel->options->is_quiet) {
-        (void)fprintf(stderr, "listening on %s://%s\n", scheme, text);
-    }
-}
-
-static bool open_client(struct cli_tunnel *tunnel)
-{
-    struct weir_addr addr = tunnel->options->tcp;
-    for (uint32_t i = 0; i < tunnel->options->conns; i++) {
-        tunnel->next_session = cli_tunnel_session_new(tunnel);
-        if (tunnel->next_session == NULL) {
-            cli_fail(CLI_FAILED, "out of memory");
-            return false;
-        }
-    }
-    tunnel->listen_fd = cli_tcp_listen(&addr);
-    if (tunnel->listen_fd < 0) {
-        return false;
-    }
-    say_address(tunnel, "tcp", &addr);
-    return true;
-}
-
-static bool open_server(struct cli_tunnel *tunnel)
-{
-    const struct cli_tunnel_carrier *carrier = cli_tunnel_carrier_open(tunnel);
-    if (carrier == NULL) {
-        return false;
-    }
-    say_address(tunnel, tunnel->options->transport->scheme, &carrier->carrier->local);
-    return true;
-}
-
-static void init(struct cli_tunnel *tunnel, const struct cli_tunnel_options *options)
-{
-    *tunnel = (struct cli_tunnel){.options = options, .listen_fd = -1, .now = read_clock()};
+    *tunnel = (struct cli_tunnel){.options = options,
+                                  .crew = crew,
+                                  .shard = shard,
+                                  .team = team,
+                                  .listen_fd = -1,
+                                  .now = read_clock()};
     tunnel->listener.kind = CLI_TUNNEL_LISTENER;
     tunnel->sweep_at = tunnel->now + SWEEP_INTERVAL;
     weir_list_init(&tunnel->sessions);
@@ -499,27 +421,39 @@ static void init(struct cli_tunnel *tunnel, const struct cli_tunnel_options *opt
     weir_list_init(&tunnel->dead_streams);
     weir_list_init(&tunnel->dead_sessions);
     tunnel->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (tunnel->epoll_fd < 0) {
+        cli_fail(CLI_FAILED, "cannot use epoll: %s", cli_text_errno(errno));
+        return false;
+    }
+    return true;
 }
 
-int cli_tunnel_run(const struct cli_tunnel_options *options)
+static void drop_session(struct cli_tunnel_session *session)
 {
-    static struct cli_tunnel tunnel;
-    init(&tunnel, options);
-    if (tunnel.epoll_fd < 0) {
-        return cli_fail(CLI_FAILED, "cannot use epoll: %s", cli_text_errno(errno));
+    struct cli_tunnel *tunnel = session->tunnel;
+    cli_tunnel_cut_all(session);
+    if (session->smux != NULL) {
+        cli_smux_close(session->smux);
+        cli_snappy_close(&tunnel->heap, session->decoder);
     }
-    cli_tcp_raise_limit();
-    if (options->is_client ? !open_client(&tunnel) : !open_server(&tunnel)) {
-        close_all(&tunnel);
-        return CLI_FAILED;
+    if (weir_link_is_linked(&session->busy)) {
+        weir_list_remove(&tunnel->busy, &session->busy);
     }
-    set_listening(&tunnel, true);
-    while (!cli_is_stopping && run_round(&tunnel)) {
+    weir_list_remove(&tunnel->sessions, &session->all);
+    weir_list_append(&tunnel->dead_sessions, &session->all);
+}
+
+void cli_tunnel_close(struct cli_tunnel *tunnel)
+{
+    cli_tunnel_for_each_session(tunnel, drop_session);
+    struct weir_link *link = weir_list_first(&tunnel->carriers);
+    for (; link != NULL; link = weir_list_next(&tunnel->carriers, link)) {
+        cli_tunnel_carrier_close(WEIR_CONTAINER(link, struct cli_tunnel_carrier, all));
     }
-    if (cli_is_stopping) {
-        drain(&tunnel);
+    free_dead(tunnel);
+    cli_tunnel_unlisten(tunnel);
+    if (tunnel->epoll_fd >= 0) {
+        close(tunnel->epoll_fd);
     }
-    say_figures(&tunnel);
-    close_all(&tunnel);
-    return tunnel.result;
+    cli_heap_fini(&tunnel->heap);
 }

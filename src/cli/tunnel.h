@@ -7,7 +7,9 @@
  *
  * Role: the client accepts TCP and opens a stream for each connection, the server dials its one
  * target for each stream that is opened to it.
- * Owned by: one thread. Nothing waits: sockets are edge-triggered, and what can go on is on a list.
+ * Owned by: one thread at a time; there is one tunnel, or one in each shard of a crew, where a
+ * session stays for good. Nothing waits: sockets are edge-triggered, and what can go on is on a
+ * list.
  * Memory: a TCP side that does not read costs at most a stream's window (version 2 and 3 of smux)
  * and, over all streams of a session, session_bytes and what its carrier delivers in one go; then
  * the carrier is paused. A peer that does not read costs nothing: TCP is not read either.
@@ -20,6 +22,8 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "cli/crew.h"
+#include "cli/heap.h"
 #include "cli/smux.h"
 #include "cli/snappy_frame.h"
 #include "cli/tunnel_carrier.h"
@@ -41,12 +45,13 @@ struct cli_tunnel_source {
 struct cli_tunnel_options {
     bool is_client, is_quiet;
     const struct cli_carrier_ops *transport;
-    struct weir_addr tcp;              /* the client listens here, the server dials this */
-    struct weir_addr udp;              /* the client connects to this, the server binds it */
-    bool is_compressed;                /* snappy around smux */
-    struct cli_smux_config smux;       /* is_client and key are filled in */
+    struct weir_addr tcp;        /* the client listens here, the server dials this */
+    struct weir_addr udp;        /* the client connects to this, the server binds it */
+    bool is_compressed;          /* snappy around smux */
+    struct cli_smux_config smux; /* is_client and key are filled in */
+    struct cli_crew_options crew;
     uint32_t conns;                    /* sessions of a client, side by side */
-    uint32_t connections_max;          /* TCP connections at once */
+    uint32_t connections_max;          /* TCP connections at once, of all shards */
     weir_nsec drain;                   /* after SIGTERM connections may go on for so long */
     struct cli_carrier_config carrier; /* handlers, user and bind are filled in */
 };
@@ -102,8 +107,25 @@ struct cli_tunnel_carrier {
     bool is_dead; /* closed with the end of the round */
 };
 
+enum cli_tunnel_phase {
+    CLI_TUNNEL_RUNNING = 0,
+    CLI_TUNNEL_DRAINING,  /* connections may end by themselves */
+    CLI_TUNNEL_FINISHING, /* none is left; the last frames are to be acknowledged */
+    CLI_TUNNEL_ENDED
+};
+
+/* What the shards of a crew know of each other, each word stored by the worker of its own. */
+struct cli_tunnel_team {
+    uint32_t connections[WEIR_CREW_SHARDS_MAX]; /* atomic */
+    uint32_t count;
+};
+
 struct cli_tunnel {
     const struct cli_tunnel_options *options;
+    const struct cli_crew *crew; /* NULL: it is alone */
+    uint32_t shard;
+    struct cli_tunnel_team *team;
+    struct cli_heap heap; /* of all that comes and goes with sessions and connections */
     int epoll_fd, listen_fd;
     struct cli_tunnel_source listener;
     struct weir_list sessions, carriers;
@@ -115,20 +137,36 @@ struct cli_tunnel {
     weir_nsec accept_again_at; /* after the descriptors ran out */
     weir_nsec sweep_at;
     weir_nsec complained_at;
-    uint32_t connections;
+    uint32_t connections;                            /* of this shard */
     uint64_t connections_total, bytes_in, bytes_out; /* in: from TCP */
     uint32_t carriers_opened;
     uint32_t cut_count; /* ended by us while something was still on its way */
-    bool is_listening, is_draining;
-    bool is_wait_coarse; /* the kernel has no epoll_pwait2 */
-    int result;
+    bool is_listening;
+    bool is_wait_coarse;   /* the kernel has no epoll_pwait2 */
+    uint32_t phase;        /* atomic, its worker's: enum cli_tunnel_phase */
+    weir_nsec phase_until; /* DRAINING and FINISHING */
+    uint32_t left_count;   /* connections that were cut at the end */
+    uint32_t has_failed;   /* atomic, its worker's: a socket did */
     uint8_t scratch[CLI_SMUX_HEADER_BYTES + CLI_SMUX_DATA_BYTES_MAX];
 };
 
 /* --- tunnel.c --------------------------------------------------------------------------------- */
 
-/* Runs until SIGINT or SIGTERM. Returns an exit code. */
-int cli_tunnel_run(const struct cli_tunnel_options *options);
+/* False with the line printed; cli_tunnel_close frees what there is then, too. */
+bool cli_tunnel_init(struct cli_tunnel *tunnel, const struct cli_tunnel_options *options,
+                     const struct cli_crew *crew, uint32_t shard, struct cli_tunnel_team *team);
+void cli_tunnel_close(struct cli_tunnel *tunnel);
+/* Does all that can be done now; may_wait: waits for it first. False: the socket failed. */
+bool cli_tunnel_round(struct cli_tunnel *tunnel, bool may_wait);
+/* When the next round is due. */
+weir_nsec cli_tunnel_next_timeout(const struct cli_tunnel *tunnel);
+/* Of all shards, about. */
+uint32_t cli_tunnel_connections(const struct cli_tunnel *tunnel);
+/* One more of this shard, or one less. */
+void cli_tunnel_count(struct cli_tunnel *tunnel, int more);
+/* Listens on fd from now on, which is its own then. */
+void cli_tunnel_listen(struct cli_tunnel *tunnel, int fd);
+void cli_tunnel_unlisten(struct cli_tunnel *tunnel);
 /* Opens a carrier in epoll. NULL with the line printed. */
 struct cli_tunnel_carrier *cli_tunnel_carrier_open(struct cli_tunnel *tunnel);
 /* Sends what is queued once more and closes, both with the end of the round. */
@@ -136,6 +174,30 @@ void cli_tunnel_carrier_close(struct cli_tunnel_carrier *carrier);
 /* At most one line in a second on stderr. */
 void cli_tunnel_complain(struct cli_tunnel *tunnel, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* --- tunnel_end.c ----------------------------------------------------------------------------- */
+
+/* After --drain: the last frames have to be acknowledged. */
+#define CLI_TUNNEL_FINISH (2 * WEIR_SEC)
+
+/* No new connections; those there are may end by themselves, for a while. */
+void cli_tunnel_stop(struct cli_tunnel *tunnel);
+/* Goes on with that, in each round. */
+void cli_tunnel_end_step(struct cli_tunnel *tunnel);
+bool cli_tunnel_is_draining(const struct cli_tunnel *tunnel);
+/* Any thread. */
+bool cli_tunnel_has_ended(const struct cli_tunnel *tunnel);
+void cli_tunnel_for_each_session(struct cli_tunnel *tunnel,
+                                 void (*act)(struct cli_tunnel_session *));
+void cli_tunnel_cut_all(struct cli_tunnel_session *session);
+
+/* --- tunnel_run.c ----------------------------------------------------------------------------- */
+
+/* Runs until SIGINT or SIGTERM. Returns an exit code. */
+int cli_tunnel_run(const struct cli_tunnel_options *options);
+/* The number of shards for a client's sessions: a prime, and none without a session but for a
+ * single one. */
+uint32_t cli_tunnel_client_shards(uint32_t conns);
 
 /* --- tunnel_session.c ------------------------------------------------------------------------- */
 
@@ -186,12 +248,13 @@ void cli_tunnel_stream_cut(struct cli_tunnel_stream *stream);
 /* Has it waited for too long? Then it is cut. */
 void cli_tunnel_stream_sweep(struct cli_tunnel_stream *stream);
 /* For the end of a round. */
-void cli_tunnel_stream_free(struct cli_tunnel_stream *stream);
+void cli_tunnel_stream_free(struct cli_tunnel *tunnel, struct cli_tunnel_stream *stream);
 
 /* --- tunnel_tcp.c ----------------------------------------------------------------------------- */
 
-/* A listening socket, non-blocking; *addr becomes what it is bound to. -1 with the line printed. */
-int cli_tcp_listen(struct weir_addr *addr);
+/* A listening socket, non-blocking; *addr becomes what it is bound to. is_shared: others of ours
+ * may listen there, too, and connections are spread over them. -1 with the line printed. */
+int cli_tcp_listen(struct weir_addr *addr, bool is_shared);
 /* A connection that was accepted, non-blocking, or -1 with errno. */
 int cli_tcp_accept(int listen_fd);
 /* Begins to connect; *is_connecting: it is not through yet. -1 with errno. */

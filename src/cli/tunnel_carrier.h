@@ -2,9 +2,10 @@
 /*
  * tunnel_carrier.h - what weir tunnel needs of a transport: ordered bytes both ways, and a bound.
  *
- * Role: the one table behind which KCP, RUDP and weir's own TCP look alike. A carrier is a driver
- * with its loop and endpoint; a connection of it carries one smux session.
- * Owned by: one thread. Handlers are called from inside weir_loop_run_once only.
+ * Role: the one table behind which KCP, RUDP and weir's own TCP look alike. A carrier is an
+ * endpoint with a driver and loop of its own, or a shard of a crew; a connection of it carries one
+ * smux session.
+ * Owned by: one thread at a time. Handlers are called from inside on_events only.
  */
 #ifndef WEIR_CLI_TUNNEL_CARRIER_H
 #define WEIR_CLI_TUNNEL_CARRIER_H
@@ -13,6 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
+#include "cli/crew.h"
+#include "cli/heap.h"
 #include "cli/net.h"
 #include "weir/weir.h"
 
@@ -27,6 +31,7 @@ struct cli_carrier;
 struct cli_carrier_conn {
     struct cli_carrier *carrier;
     void *session; /* what the handlers get; NULL: nobody listens any more */
+    struct weir_link link;
 };
 
 struct cli_carrier_handlers {
@@ -41,6 +46,9 @@ struct cli_carrier_handlers {
 };
 
 struct cli_carrier_config {
+    const struct cli_crew *crew; /* NULL: socket and loop are the carrier's own */
+    uint32_t shard;
+    struct cli_heap *heap; /* for connections */
     struct weir_addr bind;
     bool is_accepting;
     bool is_quiet;              /* no word about small socket buffers */
@@ -55,11 +63,19 @@ struct cli_carrier_config {
 
 struct cli_carrier_ops {
     const char *scheme;
-    bool is_ip; /* on our own IP, not on UDP */
-    /* NULL with the line printed. */
-    struct cli_carrier *(*open)(const struct cli_carrier_config *config);
-    /* Connections that are left end without a word; handlers are not called. */
-    void (*close)(struct cli_carrier *carrier);
+    bool is_ip;                       /* on our own IP, not on UDP */
+    size_t carrier_bytes, conn_bytes; /* of the transport's own structs */
+    const struct weir_verbs *(*verbs)(void);
+    /* Fills in what the engine gets from its carrier. Returns the bytes it wants; 0: it cannot be
+     * configured so. */
+    size_t (*configure)(const struct cli_carrier *carrier, struct cli_carrier_config *config);
+    /* Sets carrier->engine, in engine_mem. config is what configure made of it. */
+    enum weir_status (*init)(struct cli_carrier *carrier, const struct cli_carrier_config *config,
+                             const uint8_t seed[32], weir_nsec now);
+    /* Ends what the engine holds of ours; before connections are freed. NULL: it holds nothing. */
+    void (*fini)(struct cli_carrier *carrier);
+    /* Pulls all events; user is the carrier. */
+    void (*on_events)(void *user, weir_nsec now);
     /* NULL: no room. Bytes may be written at once. */
     struct cli_carrier_conn *(*connect)(struct cli_carrier *carrier, weir_nsec now,
                                         const struct weir_addr *remote, void *session);
@@ -80,8 +96,11 @@ struct cli_carrier {
     const struct cli_carrier_ops *ops;
     const struct cli_carrier_handlers *handlers;
     void *user;
-    struct weir_driver *driver;
-    struct weir_addr local; /* what it is bound to */
+    struct cli_heap *heap;
+    struct weir_list conns;
+    void *engine;               /* for verbs; NULL: not there yet */
+    struct weir_driver *driver; /* of a crew NULL, as the loop */
+    struct weir_addr local;     /* what it is bound to */
     struct weir_slide *slide;
     struct weir_loop *loop;
     void *slide_mem, *engine_mem;
@@ -90,12 +109,16 @@ struct cli_carrier {
 
 extern const struct cli_carrier_ops cli_carrier_kcp, cli_carrier_rudp, cli_carrier_tcp;
 
-/* For the transports: opens socket, slide and loop of a zeroed carrier, or prints the line and
- * returns false; fini gives back what is there, engine_mem too. */
-bool cli_carrier_init(struct cli_carrier *carrier, const struct cli_carrier_ops *ops,
-                      const struct cli_carrier_config *config);
-void cli_carrier_fini(struct cli_carrier *carrier);
-/* engine_mem of so many bytes, and a seed. False with the line printed. */
-bool cli_carrier_alloc(struct cli_carrier *carrier, size_t bytes, uint8_t seed[32]);
+/* Makes the bounds of the engines those of one shard of config->crew. */
+void cli_carrier_share(struct cli_carrier_config *config);
+/* Of a crew: to be attached there by the caller. NULL with the line printed. */
+struct cli_carrier *cli_carrier_open(const struct cli_carrier_ops *ops,
+                                     const struct cli_carrier_config *config);
+/* Connections that are left end without a word; handlers are not called. */
+void cli_carrier_close(struct cli_carrier *carrier);
+
+/* For the transports: a connection of theirs, zeroed but for what is here; NULL: no memory. */
+struct cli_carrier_conn *cli_carrier_add_conn(struct cli_carrier *carrier, void *session);
+void cli_carrier_free_conn(struct cli_carrier_conn *conn);
 
 #endif

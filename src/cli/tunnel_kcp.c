@@ -5,28 +5,24 @@
  * What is read from TCP lands in a block that KCP sends from until it is acknowledged; short writes
  * are copied, so that they share segments and blocks do not wait for a few bytes each.
  */
-#include <stdlib.h>
-
-#include "base/list.h"
 #include "cli/cli.h"
 #include "cli/tunnel_carrier.h"
 
 enum {
     COPY_BYTES_MAX = 4096,
-    BLOCKS_MAX = 1024, /* 40 MiB, of all sessions of a carrier; of one at most half */
-    BLOCKS_OWN = 2     /* that a session gets beyond that */
+    BLOCKS_MAX = 1024,      /* 40 MiB, of all sessions of a carrier; of one at most half */
+    BLOCKS_MAX_SHARD = 256, /* the same of one of a crew's */
+    BLOCKS_OWN = 2          /* that a session gets beyond that */
 };
 
 struct block {
     struct weir_parcel parcel;
-    struct block *next;
     struct kcp_conn *owner;
     uint8_t bytes[CLI_CARRIER_ROOM_BYTES];
 };
 
 struct kcp_conn {
     struct cli_carrier_conn base;
-    struct weir_link link;    /* of all */
     struct weir_link starved; /* no block was left */
     struct weir_kcp_conn *conn;
     uint32_t blocks_count;  /* reserved or lent to the engine */
@@ -37,10 +33,9 @@ struct kcp_conn {
 
 struct kcp_carrier {
     struct cli_carrier base;
-    struct weir_kcp *kcp;
-    struct weir_list conns, starved;
-    struct block *free_blocks;
+    struct weir_list starved;
     uint32_t blocks_count; /* of all sessions */
+    uint32_t blocks_max;
 };
 
 static struct kcp_carrier *carrier_of(struct cli_carrier *carrier)
@@ -60,22 +55,17 @@ static struct kcp_conn *conn_of(struct cli_carrier_conn *conn)
 static bool may_take(const struct kcp_carrier *carrier, const struct kcp_conn *conn)
 {
     return conn->blocks_count < BLOCKS_OWN ||
-           (uint64_t)conn->blocks_count + carrier->blocks_count < BLOCKS_MAX;
+           (uint64_t)conn->blocks_count + carrier->blocks_count < carrier->blocks_max;
 }
 
 static struct block *take_block(struct kcp_carrier *carrier, struct kcp_conn *owner)
 {
-    struct block *block = carrier->free_blocks;
     if (!may_take(carrier, owner)) {
         return NULL;
     }
-    if (block != NULL) {
-        carrier->free_blocks = block->next;
-    } else {
-        block = malloc(sizeof(*block));
-        if (block == NULL) {
-            return NULL;
-        }
+    struct block *block = cli_heap_take(carrier->base.heap, sizeof(*block));
+    if (block == NULL) {
+        return NULL;
     }
     block->owner = owner;
     owner->blocks_count++;
@@ -83,27 +73,14 @@ static struct block *take_block(struct kcp_carrier *carrier, struct kcp_conn *ow
     return block;
 }
 
-/* The last one back is the first one out: its bytes are still in the cache. */
 static void give_block(struct kcp_carrier *carrier, struct block *block)
 {
     block->owner->blocks_count--;
     carrier->blocks_count--;
-    block->owner = NULL;
-    block->next = carrier->free_blocks;
-    carrier->free_blocks = block;
+    cli_heap_give(carrier->base.heap, block, sizeof(*block));
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
-
-static struct kcp_conn *make_conn(struct cli_carrier *carrier, void *session)
-{
-    struct kcp_conn *made = calloc(1, sizeof(*made));
-    if (made != NULL) {
-        made->base = (struct cli_carrier_conn){.carrier = carrier, .session = session};
-        weir_list_append(&carrier_of(carrier)->conns, &made->link);
-    }
-    return made;
-}
 
 static void free_conn(struct kcp_conn *conn)
 {
@@ -114,22 +91,21 @@ static void free_conn(struct kcp_conn *conn)
     if (weir_link_is_linked(&conn->starved)) {
         weir_list_remove(&carrier->starved, &conn->starved);
     }
-    weir_list_remove(&carrier->conns, &conn->link);
-    free(conn);
+    cli_carrier_free_conn(&conn->base);
 }
 
 static struct cli_carrier_conn *start(struct cli_carrier *carrier, weir_nsec now,
                                       const struct weir_addr *remote, void *session)
 {
-    struct kcp_conn *conn = make_conn(carrier, session);
-    if (conn == NULL) {
+    struct cli_carrier_conn *base = cli_carrier_add_conn(carrier, session);
+    if (base == NULL) {
         return NULL;
     }
-    if (weir_kcp_connect(carrier_of(carrier)->kcp, now, remote, 0, conn, &conn->conn) != WEIR_OK) {
-        free_conn(conn);
+    if (weir_kcp_connect(carrier->engine, now, remote, 0, base, &conn_of(base)->conn) != WEIR_OK) {
+        cli_carrier_free_conn(base);
         return NULL;
     }
-    return &conn->base;
+    return base;
 }
 
 /* --- out -------------------------------------------------------------------------------------- */
@@ -222,14 +198,14 @@ static void cut(struct cli_carrier_conn *base, const char *why)
 
 static void on_request(struct cli_carrier *carrier, struct weir_kcp_conn *handle)
 {
-    struct kcp_conn *conn = make_conn(carrier, NULL);
+    struct cli_carrier_conn *conn = cli_carrier_add_conn(carrier, NULL);
     if (conn == NULL) {
         weir_kcp_refuse(handle);
         return;
     }
-    conn->conn = handle;
+    conn_of(conn)->conn = handle;
     weir_kcp_accept(handle, conn); /* on_request may write at once */
-    if (!carrier->handlers->on_request(carrier->user, &conn->base)) {
+    if (!carrier->handlers->on_request(carrier->user, conn)) {
         weir_kcp_abort(handle);
     }
 }
@@ -324,87 +300,59 @@ static void on_events(void *user, weir_nsec now)
     struct kcp_carrier *carrier = user;
     struct weir_kcp_event event;
     (void)now;
-    while (weir_kcp_event(carrier->kcp, &event) == WEIR_OK) {
+    while (weir_kcp_event(carrier->base.engine, &event) == WEIR_OK) {
         on_event(carrier, &event);
     }
     carrier->base.handlers->on_round(carrier->base.user);
 }
 
-/* --- open and close --------------------------------------------------------------------------- */
+/* --- the engine ------------------------------------------------------------------------------- */
 
 /* Blocks in flight come back as PARCEL_DONE. */
-static void end_sessions(struct kcp_carrier *carrier)
+static void fini(struct cli_carrier *carrier)
 {
     struct weir_kcp_event event;
     struct weir_link *link = weir_list_first(&carrier->conns);
     for (; link != NULL; link = weir_list_next(&carrier->conns, link)) {
-        struct kcp_conn *conn = WEIR_CONTAINER(link, struct kcp_conn, link);
-        conn->base.session = NULL;
-        weir_kcp_abort(conn->conn);
+        struct cli_carrier_conn *conn = WEIR_CONTAINER(link, struct cli_carrier_conn, link);
+        conn->session = NULL;
+        weir_kcp_abort(conn_of(conn)->conn);
     }
-    while (weir_kcp_event(carrier->kcp, &event) == WEIR_OK) {
+    while (weir_kcp_event(carrier->engine, &event) == WEIR_OK) {
         if (event.type != WEIR_KCP_EVENT_REQUEST) {
-            on_event(carrier, &event);
+            on_event(carrier_of(carrier), &event);
         }
     }
-    weir_kcp_fini(carrier->kcp);
+    weir_kcp_fini(carrier->engine);
 }
 
-static void close_carrier(struct cli_carrier *base)
+static size_t configure(const struct cli_carrier *carrier, struct cli_carrier_config *config)
+{
+    config->kcp.slide = carrier->slide;
+    config->kcp.is_accepting = config->is_accepting;
+    return weir_kcp_mem_size(&config->kcp);
+}
+
+static enum weir_status init(struct cli_carrier *base, const struct cli_carrier_config *config,
+                             const uint8_t seed[32], weir_nsec now)
 {
     struct kcp_carrier *carrier = carrier_of(base);
-    if (carrier->kcp != NULL) {
-        end_sessions(carrier);
-    }
-    while (carrier->free_blocks != NULL) {
-        struct block *block = carrier->free_blocks;
-        carrier->free_blocks = block->next;
-        free(block);
-    }
-    cli_carrier_fini(base);
-    free(carrier);
-}
-
-static bool open_engine(struct kcp_carrier *carrier, const struct cli_carrier_config *config)
-{
-    struct weir_kcp_config kcp = config->kcp;
-    uint8_t seed[32];
-    kcp.slide = carrier->base.slide;
-    kcp.is_accepting = config->is_accepting;
-    if (!cli_carrier_alloc(&carrier->base, weir_kcp_mem_size(&kcp), seed)) {
-        return false;
-    }
-    enum weir_status status = weir_kcp_init(carrier->base.engine_mem, &kcp, seed,
-                                            weir_loop_now(carrier->base.loop), &carrier->kcp);
-    if (status != WEIR_OK) {
-        cli_fail(CLI_FAILED, "KCP cannot be started with these options: %s",
-                 weir_status_text(status));
-        return false;
-    }
-    weir_loop_attach(carrier->base.loop, carrier->kcp, weir_kcp_verbs(), on_events, carrier);
-    return true;
-}
-
-static struct cli_carrier *open_carrier(const struct cli_carrier_config *config)
-{
-    struct kcp_carrier *carrier = calloc(1, sizeof(*carrier));
-    if (carrier == NULL) {
-        cli_fail(CLI_FAILED, "out of memory");
-        return NULL;
-    }
-    weir_list_init(&carrier->conns);
+    struct weir_kcp *kcp = NULL;
     weir_list_init(&carrier->starved);
-    if (!cli_carrier_init(&carrier->base, &cli_carrier_kcp, config) ||
-        !open_engine(carrier, config)) {
-        close_carrier(&carrier->base);
-        return NULL;
-    }
-    return &carrier->base;
+    carrier->blocks_max = config->crew == NULL ? BLOCKS_MAX : BLOCKS_MAX_SHARD;
+    enum weir_status status = weir_kcp_init(base->engine_mem, &config->kcp, seed, now, &kcp);
+    base->engine = kcp;
+    return status;
 }
 
 const struct cli_carrier_ops cli_carrier_kcp = {.scheme = "kcp",
-                                                .open = open_carrier,
-                                                .close = close_carrier,
+                                                .carrier_bytes = sizeof(struct kcp_carrier),
+                                                .conn_bytes = sizeof(struct kcp_conn),
+                                                .verbs = weir_kcp_verbs,
+                                                .configure = configure,
+                                                .init = init,
+                                                .fini = fini,
+                                                .on_events = on_events,
                                                 .connect = start,
                                                 .reserve = reserve,
                                                 .commit = commit,

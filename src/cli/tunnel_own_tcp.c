@@ -4,23 +4,17 @@
  *
  * Memory: one room for a write in each connection, sent with a copy.
  */
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/list.h"
 #include "cli/cli.h"
 #include "cli/tunnel_carrier.h"
 
 struct tcp_carrier {
     struct cli_carrier base;
-    struct weir_tcp *tcp;
     const struct cli_net_options *net;
-    struct weir_list conns;
 };
 
 struct tcp_conn {
     struct cli_carrier_conn base;
-    struct weir_link link;
     struct weir_tcp_conn *conn;
     size_t written;    /* bytes of the room that the queue has not taken yet */
     bool is_finishing; /* closed once those are out */
@@ -38,43 +32,27 @@ static struct tcp_carrier *carrier_of(struct cli_carrier *carrier)
     return (struct tcp_carrier *)(void *)carrier;
 }
 
-static struct tcp_conn *make_conn(struct cli_carrier *carrier, void *session)
-{
-    struct tcp_conn *made = calloc(1, sizeof(*made));
-    if (made != NULL) {
-        made->base = (struct cli_carrier_conn){.carrier = carrier, .session = session};
-        weir_list_append(&carrier_of(carrier)->conns, &made->link);
-    }
-    return made;
-}
-
-static void free_conn(struct tcp_conn *conn)
-{
-    weir_list_remove(&carrier_of(conn->base.carrier)->conns, &conn->link);
-    free(conn);
-}
-
 static struct cli_carrier_conn *start(struct cli_carrier *carrier, weir_nsec now,
                                       const struct weir_addr *remote, void *session)
 {
     struct weir_path path = {.remote = *remote};
-    struct tcp_conn *conn = make_conn(carrier, session);
-    if (conn == NULL) {
+    struct cli_carrier_conn *base = cli_carrier_add_conn(carrier, session);
+    if (base == NULL) {
         return NULL;
     }
     if (!cli_net_source(carrier_of(carrier)->net, remote, &path.local) ||
-        weir_tcp_connect(carrier_of(carrier)->tcp, now, &path, conn, &conn->conn) != WEIR_OK) {
-        free_conn(conn);
+        weir_tcp_connect(carrier->engine, now, &path, base, &conn_of(base)->conn) != WEIR_OK) {
+        cli_carrier_free_conn(base);
         return NULL;
     }
-    return &conn->base;
+    return base;
 }
 
 /* --- out -------------------------------------------------------------------------------------- */
 
 static struct weir_tcp *tcp_of(const struct tcp_conn *conn)
 {
-    return carrier_of(conn->base.carrier)->tcp;
+    return conn->base.carrier->engine;
 }
 
 static enum weir_status reserve(struct cli_carrier_conn *base, uint8_t **room)
@@ -136,19 +114,19 @@ static void cut(struct cli_carrier_conn *base, const char *why)
 
 static void on_request(struct cli_carrier *carrier, struct weir_tcp_conn *handle)
 {
-    struct weir_tcp *tcp = carrier_of(carrier)->tcp;
-    struct tcp_conn *conn = make_conn(carrier, NULL);
+    struct weir_tcp *tcp = carrier->engine;
+    struct cli_carrier_conn *conn = cli_carrier_add_conn(carrier, NULL);
     if (conn == NULL) {
         (void)weir_tcp_abort(tcp, handle);
         return;
     }
-    conn->conn = handle;
+    conn_of(conn)->conn = handle;
     weir_tcp_set_user(tcp, handle, conn);
-    if (!carrier->handlers->on_request(carrier->user, &conn->base)) {
+    if (!carrier->handlers->on_request(carrier->user, conn)) {
         (void)weir_tcp_abort(tcp, handle);
         return;
     }
-    carrier->handlers->on_opened(conn->base.session);
+    carrier->handlers->on_opened(conn->session);
 }
 
 static const char *text_of_cause(enum weir_tcp_close_cause cause)
@@ -180,19 +158,19 @@ static void on_closed(const struct weir_tcp_event *event)
         conn->base.carrier->handlers->on_closed(conn->base.session, is_failure,
                                                 text_of_cause(event->closed.cause));
     }
-    free_conn(conn);
+    cli_carrier_free_conn(&conn->base);
 }
 
 /* Control blocks are there again. */
-static void ship_all(struct tcp_carrier *carrier)
+static void ship_all(struct cli_carrier *carrier)
 {
     struct weir_link *next = NULL;
     for (struct weir_link *link = weir_list_first(&carrier->conns); link != NULL; link = next) {
-        struct tcp_conn *conn = WEIR_CONTAINER(link, struct tcp_conn, link);
+        struct tcp_conn *conn = conn_of(WEIR_CONTAINER(link, struct cli_carrier_conn, link));
         next = weir_list_next(&carrier->conns, link);
         bool was_full = conn->written > 0;
         if (ship(conn) && was_full && conn->base.session != NULL) {
-            carrier->base.handlers->on_writable(conn->base.session);
+            carrier->handlers->on_writable(conn->base.session);
         }
     }
 }
@@ -209,10 +187,10 @@ static void on_event(struct cli_carrier *carrier, const struct weir_tcp_event *e
         return;
     }
     if (event->type == WEIR_TCP_EVENT_ROOM) {
-        ship_all(carrier_of(carrier));
+        ship_all(carrier);
         return;
     }
-    struct tcp_conn *conn = weir_tcp_user(carrier_of(carrier)->tcp, event->conn);
+    struct tcp_conn *conn = weir_tcp_user(carrier->engine, event->conn);
     if (conn == NULL) {
         return;
     }
@@ -236,68 +214,44 @@ static void on_events(void *user, weir_nsec now)
     struct cli_carrier *carrier = user;
     struct weir_tcp_event event;
     (void)now;
-    while (weir_tcp_event(carrier_of(carrier)->tcp, &event) == WEIR_OK) {
+    while (weir_tcp_event(carrier->engine, &event) == WEIR_OK) {
         on_event(carrier, &event);
     }
     carrier->handlers->on_round(carrier->user);
 }
 
-/* --- open and close --------------------------------------------------------------------------- */
+/* --- the engine ------------------------------------------------------------------------------- */
 
-static void close_carrier(struct cli_carrier *carrier)
+static size_t configure(const struct cli_carrier *carrier, struct cli_carrier_config *config)
 {
-    struct tcp_carrier *tcp = carrier_of(carrier);
-    struct weir_link *next = NULL;
-    for (struct weir_link *link = weir_list_first(&tcp->conns); link != NULL; link = next) {
-        next = weir_list_next(&tcp->conns, link);
-        free(WEIR_CONTAINER(link, struct tcp_conn, link));
-    }
-    cli_carrier_fini(carrier);
-    free(tcp);
+    struct weir_tcp_config *tcp = &config->tcp;
+    tcp->slide = carrier->slide;
+    tcp->mtu_bytes = cli_net_mtu_bytes(
+        config->net, carrier->driver != NULL ? carrier->driver : config->crew->queues[0]);
+    return weir_tcp_mem_size(tcp);
 }
 
-static bool open_engine(struct tcp_carrier *carrier, const struct cli_carrier_config *config)
+static enum weir_status init(struct cli_carrier *carrier, const struct cli_carrier_config *config,
+                             const uint8_t seed[32], weir_nsec now)
 {
-    struct weir_tcp_config tcp = config->tcp;
-    uint8_t seed[32];
+    struct weir_tcp *tcp = NULL;
     int listener = 0;
-    tcp.slide = carrier->base.slide;
-    tcp.mtu_bytes = cli_net_mtu_bytes(config->net, carrier->base.driver);
-    if (!cli_carrier_alloc(&carrier->base, weir_tcp_mem_size(&tcp), seed)) {
-        return false;
-    }
-    if (weir_tcp_init(carrier->base.engine_mem, &tcp, seed, weir_loop_now(carrier->base.loop),
-                      &carrier->tcp) != WEIR_OK ||
-        (config->is_accepting &&
-         weir_tcp_listen(carrier->tcp, &config->bind, &listener) != WEIR_OK)) {
-        cli_fail(CLI_FAILED, "TCP cannot be started with these options");
-        return false;
-    }
-    weir_loop_attach(carrier->base.loop, carrier->tcp, weir_tcp_verbs(), on_events, carrier);
-    return true;
-}
-
-static struct cli_carrier *open_carrier(const struct cli_carrier_config *config)
-{
-    struct tcp_carrier *carrier = calloc(1, sizeof(*carrier));
-    if (carrier == NULL) {
-        cli_fail(CLI_FAILED, "out of memory");
-        return NULL;
-    }
-    weir_list_init(&carrier->conns);
-    carrier->net = config->net;
-    if (!cli_carrier_init(&carrier->base, &cli_carrier_tcp, config) ||
-        !open_engine(carrier, config)) {
-        close_carrier(&carrier->base);
-        return NULL;
-    }
-    return &carrier->base;
+    enum weir_status status = weir_tcp_init(carrier->engine_mem, &config->tcp, seed, now, &tcp);
+    carrier->engine = tcp;
+    carrier_of(carrier)->net = config->net;
+    return status == WEIR_OK && config->is_accepting
+               ? weir_tcp_listen(tcp, &config->bind, &listener)
+               : status;
 }
 
 const struct cli_carrier_ops cli_carrier_tcp = {.scheme = "tcp",
                                                 .is_ip = true,
-                                                .open = open_carrier,
-                                                .close = close_carrier,
+                                                .carrier_bytes = sizeof(struct tcp_carrier),
+                                                .conn_bytes = sizeof(struct tcp_conn),
+                                                .verbs = weir_tcp_verbs,
+                                                .configure = configure,
+                                                .init = init,
+                                                .on_events = on_events,
                                                 .connect = start,
                                                 .reserve = reserve,
                                                 .commit = commit,

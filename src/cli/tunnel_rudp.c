@@ -3,9 +3,7 @@
  * tunnel_rudp.c - weir tunnel over RUDP: each write is one message with the delivery guarantee.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "base/list.h"
 #include "cli/cli.h"
 #include "cli/tunnel_carrier.h"
 
@@ -13,15 +11,8 @@ enum {
     CLOSED_TEXT_BYTES = 256
 };
 
-struct rudp_carrier {
-    struct cli_carrier base;
-    struct weir_rudp *rudp;
-    struct weir_list conns;
-};
-
 struct rudp_conn {
     struct cli_carrier_conn base;
-    struct weir_link link;
     struct weir_rudp_conn *conn;
     bool is_written;   /* committed, and the queue has not taken it yet */
     bool is_finishing; /* closed once that is out */
@@ -34,39 +25,18 @@ static struct rudp_conn *conn_of(struct cli_carrier_conn *conn)
     return (struct rudp_conn *)(void *)conn;
 }
 
-static struct rudp_carrier *carrier_of(struct cli_carrier *carrier)
-{
-    return (struct rudp_carrier *)(void *)carrier;
-}
-
-static struct rudp_conn *make_conn(struct cli_carrier *carrier, void *session)
-{
-    struct rudp_conn *made = calloc(1, sizeof(*made));
-    if (made != NULL) {
-        made->base = (struct cli_carrier_conn){.carrier = carrier, .session = session};
-        weir_list_append(&carrier_of(carrier)->conns, &made->link);
-    }
-    return made;
-}
-
-static void free_conn(struct rudp_conn *conn)
-{
-    weir_list_remove(&carrier_of(conn->base.carrier)->conns, &conn->link);
-    free(conn);
-}
-
 static struct cli_carrier_conn *start(struct cli_carrier *carrier, weir_nsec now,
                                       const struct weir_addr *remote, void *session)
 {
-    struct rudp_conn *conn = make_conn(carrier, session);
-    if (conn == NULL) {
+    struct cli_carrier_conn *base = cli_carrier_add_conn(carrier, session);
+    if (base == NULL) {
         return NULL;
     }
-    if (weir_rudp_connect(carrier_of(carrier)->rudp, now, remote, conn, &conn->conn) != WEIR_OK) {
-        free_conn(conn);
+    if (weir_rudp_connect(carrier->engine, now, remote, base, &conn_of(base)->conn) != WEIR_OK) {
+        cli_carrier_free_conn(base);
         return NULL;
     }
-    return &conn->base;
+    return base;
 }
 
 /* --- out -------------------------------------------------------------------------------------- */
@@ -123,14 +93,14 @@ static void cut(struct cli_carrier_conn *base, const char *why)
 
 static void on_request(struct cli_carrier *carrier, struct weir_rudp_conn *handle)
 {
-    struct rudp_conn *conn = make_conn(carrier, NULL);
+    struct cli_carrier_conn *conn = cli_carrier_add_conn(carrier, NULL);
     if (conn == NULL) {
         weir_rudp_refuse(handle, 1, "this end has no memory");
         return;
     }
-    conn->conn = handle;
+    conn_of(conn)->conn = handle;
     weir_rudp_accept(handle, conn); /* on_request may write at once */
-    if (!carrier->handlers->on_request(carrier->user, &conn->base)) {
+    if (!carrier->handlers->on_request(carrier->user, conn)) {
         weir_rudp_abort(handle, 1, "this end takes no more tunnels");
     }
 }
@@ -167,7 +137,7 @@ static void on_closed(const struct weir_rudp_event *event)
                        is_silent ? "" : ": ", is_silent ? "" : words);
         conn->base.carrier->handlers->on_closed(conn->base.session, is_failure, text);
     }
-    free_conn(conn);
+    cli_carrier_free_conn(&conn->base);
 }
 
 static void on_event(struct cli_carrier *carrier, const struct weir_rudp_event *event)
@@ -199,63 +169,42 @@ static void on_events(void *user, weir_nsec now)
     struct cli_carrier *carrier = user;
     struct weir_rudp_event event;
     (void)now;
-    while (weir_rudp_event(carrier_of(carrier)->rudp, &event) == WEIR_OK) {
+    while (weir_rudp_event(carrier->engine, &event) == WEIR_OK) {
         on_event(carrier, &event);
     }
     carrier->handlers->on_round(carrier->user);
 }
 
-/* --- open and close --------------------------------------------------------------------------- */
+/* --- the engine ------------------------------------------------------------------------------- */
 
-static void close_carrier(struct cli_carrier *carrier)
+static size_t configure(const struct cli_carrier *carrier, struct cli_carrier_config *config)
 {
-    struct rudp_carrier *rudp = carrier_of(carrier);
-    struct weir_link *next = NULL;
-    for (struct weir_link *link = weir_list_first(&rudp->conns); link != NULL; link = next) {
-        next = weir_list_next(&rudp->conns, link);
-        free(WEIR_CONTAINER(link, struct rudp_conn, link));
+    struct weir_rudp_config *rudp = &config->rudp;
+    rudp->slide = carrier->slide;
+    rudp->is_accepting = config->is_accepting;
+    if (config->crew != NULL) {
+        rudp->route = &config->crew->route;
+        rudp->shard = config->shard;
     }
-    cli_carrier_fini(carrier);
-    free(rudp);
+    return weir_rudp_mem_size(rudp);
 }
 
-static bool open_engine(struct rudp_carrier *carrier, const struct cli_carrier_config *config)
+static enum weir_status init(struct cli_carrier *carrier, const struct cli_carrier_config *config,
+                             const uint8_t seed[32], weir_nsec now)
 {
-    struct weir_rudp_config rudp = config->rudp;
-    uint8_t seed[32];
-    rudp.slide = carrier->base.slide;
-    rudp.is_accepting = config->is_accepting;
-    if (!cli_carrier_alloc(&carrier->base, weir_rudp_mem_size(&rudp), seed)) {
-        return false;
-    }
-    if (weir_rudp_init(carrier->base.engine_mem, &rudp, seed, weir_loop_now(carrier->base.loop),
-                       &carrier->rudp) != WEIR_OK) {
-        cli_fail(CLI_FAILED, "RUDP cannot be started with these options");
-        return false;
-    }
-    weir_loop_attach(carrier->base.loop, carrier->rudp, weir_rudp_verbs(), on_events, carrier);
-    return true;
-}
-
-static struct cli_carrier *open_carrier(const struct cli_carrier_config *config)
-{
-    struct rudp_carrier *carrier = calloc(1, sizeof(*carrier));
-    if (carrier == NULL) {
-        cli_fail(CLI_FAILED, "out of memory");
-        return NULL;
-    }
-    weir_list_init(&carrier->conns);
-    if (!cli_carrier_init(&carrier->base, &cli_carrier_rudp, config) ||
-        !open_engine(carrier, config)) {
-        close_carrier(&carrier->base);
-        return NULL;
-    }
-    return &carrier->base;
+    struct weir_rudp *rudp = NULL;
+    enum weir_status status = weir_rudp_init(carrier->engine_mem, &config->rudp, seed, now, &rudp);
+    carrier->engine = rudp;
+    return status;
 }
 
 const struct cli_carrier_ops cli_carrier_rudp = {.scheme = "rudp",
-                                                 .open = open_carrier,
-                                                 .close = close_carrier,
+                                                 .carrier_bytes = sizeof(struct cli_carrier),
+                                                 .conn_bytes = sizeof(struct rudp_conn),
+                                                 .verbs = weir_rudp_verbs,
+                                                 .configure = configure,
+                                                 .init = init,
+                                                 .on_events = on_events,
                                                  .connect = start,
                                                  .reserve = reserve,
                                                  .commit = commit,

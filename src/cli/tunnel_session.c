@@ -5,8 +5,6 @@
  * What is to be sent is decided when the carrier has room for it, never before: first the frames
  * that smux owes, then one frame of each stream in turn, read from TCP straight into that room.
  */
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -29,7 +27,7 @@ void cli_tunnel_session_touch(struct cli_tunnel_session *session)
 
 struct cli_tunnel_session *cli_tunnel_session_new(struct cli_tunnel *tunnel)
 {
-    struct cli_tunnel_session *session = calloc(1, sizeof(*session));
+    struct cli_tunnel_session *session = cli_heap_take_zeroed(&tunnel->heap, sizeof(*session));
     if (session != NULL) {
         session->tunnel = tunnel;
         session->back_off = BACK_OFF_MIN;
@@ -49,7 +47,7 @@ static void forget_layers(struct cli_tunnel_session *session)
         cli_smux_close(session->smux);
         session->smux = NULL;
     }
-    cli_snappy_close(session->decoder);
+    cli_snappy_close(&session->tunnel->heap, session->decoder);
     session->decoder = NULL;
     session->conn = NULL;
     session->is_encoding = session->is_full = session->is_paused = false;
@@ -60,9 +58,11 @@ static void forget_layers(struct cli_tunnel_session *session)
 static bool open_layers(struct cli_tunnel_session *session)
 {
     const struct cli_tunnel_options *options = session->tunnel->options;
-    session->smux = cli_smux_open(&options->smux, session->tunnel->now);
+    struct cli_smux_config smux = options->smux;
+    smux.heap = &session->tunnel->heap;
+    session->smux = cli_smux_open(&smux, session->tunnel->now);
     if (options->is_compressed) {
-        session->decoder = cli_snappy_open();
+        session->decoder = cli_snappy_open(&session->tunnel->heap);
     }
     return session->smux != NULL && (session->decoder != NULL || !options->is_compressed);
 }
@@ -171,10 +171,10 @@ static void on_stream_opened(struct cli_tunnel_session *session, struct cli_smux
 {
     struct cli_tunnel *tunnel = session->tunnel;
     struct cli_tunnel_stream *stream = NULL;
-    if (tunnel->connections >= tunnel->options->connections_max) {
+    if (cli_tunnel_connections(tunnel) >= tunnel->options->connections_max) {
         cli_tunnel_complain(tunnel, "more than %u connections at once; one is refused",
                             tunnel->options->connections_max);
-    } else if (!tunnel->is_draining) {
+    } else if (!cli_tunnel_is_draining(tunnel)) {
         stream = cli_tunnel_stream_dial(session);
     }
     if (stream == NULL) {
@@ -379,7 +379,7 @@ void cli_tunnel_pump(struct cli_tunnel *tunnel)
 static bool is_wanted(const struct cli_tunnel_session *session)
 {
     return session->conn == NULL && !weir_list_is_empty(&session->streams) &&
-           !session->tunnel->is_draining;
+           !cli_tunnel_is_draining(session->tunnel);
 }
 
 void cli_tunnel_session_timeout(struct cli_tunnel_session *session)
@@ -412,7 +412,7 @@ static bool on_request(void *user, struct cli_carrier_conn *conn)
 {
     struct cli_tunnel *tunnel = user;
     struct weir_link *link = weir_list_first(&tunnel->carriers);
-    if (tunnel->is_draining) {
+    if (cli_tunnel_is_draining(tunnel)) {
         return false;
     }
     struct cli_tunnel_session *session = cli_tunnel_session_new(tunnel);

@@ -8,7 +8,6 @@
  * for a socket that is closed over unread bytes resets what was written to it.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -38,7 +37,7 @@ static bool is_kcptun(const struct cli_tunnel_stream *stream)
 
 /* --- queue ------------------------------------------------------------------------------------ */
 
-static bool grow(struct cli_tunnel_queue *queue, size_t wanted)
+static bool grow(struct cli_heap *heap, struct cli_tunnel_queue *queue, size_t wanted)
 {
     size_t room = queue->room == 0 ? QUEUE_BYTES_MIN : queue->room;
     while (room < wanted) {
@@ -47,7 +46,7 @@ static bool grow(struct cli_tunnel_queue *queue, size_t wanted)
     if (room == queue->room) {
         return true;
     }
-    uint8_t *bytes = malloc(room);
+    uint8_t *bytes = cli_heap_take(heap, room);
     if (bytes == NULL) {
         return false;
     }
@@ -57,14 +56,14 @@ static bool grow(struct cli_tunnel_queue *queue, size_t wanted)
         memcpy(bytes, queue->bytes + queue->first, front);
         memcpy(bytes + front, queue->bytes, queue->used - front);
     }
-    free(queue->bytes);
+    cli_heap_give(heap, queue->bytes, queue->room);
     *queue = (struct cli_tunnel_queue){.bytes = bytes, .room = room, .used = queue->used};
     return true;
 }
 
-static bool append(struct cli_tunnel_queue *queue, struct weir_span data)
+static bool append(struct cli_heap *heap, struct cli_tunnel_queue *queue, struct weir_span data)
 {
-    if (!grow(queue, queue->used + data.length)) {
+    if (!grow(heap, queue, queue->used + data.length)) {
         return false;
     }
     size_t start = (queue->first + queue->used) % queue->room;
@@ -76,14 +75,14 @@ static bool append(struct cli_tunnel_queue *queue, struct weir_span data)
     return true;
 }
 
-static void skip(struct cli_tunnel_queue *queue, size_t length)
+static void skip(struct cli_heap *heap, struct cli_tunnel_queue *queue, size_t length)
 {
     queue->first = (queue->first + length) % queue->room;
     queue->used -= length;
     if (queue->used == 0) {
         queue->first = 0;
         if (queue->room > QUEUE_BYTES_KEPT) {
-            free(queue->bytes);
+            cli_heap_give(heap, queue->bytes, queue->room);
             *queue = (struct cli_tunnel_queue){0};
         }
     }
@@ -94,11 +93,11 @@ static void skip(struct cli_tunnel_queue *queue, size_t length)
 static struct cli_tunnel_stream *make_stream(struct cli_tunnel_session *session, int fd)
 {
     struct cli_tunnel *tunnel = session->tunnel;
-    struct cli_tunnel_stream *stream = calloc(1, sizeof(*stream));
+    struct cli_tunnel_stream *stream = cli_heap_take_zeroed(&tunnel->heap, sizeof(*stream));
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                 .data.ptr = stream};
     if (stream == NULL || epoll_ctl(tunnel->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
-        free(stream);
+        cli_heap_give(&tunnel->heap, stream, sizeof(*stream));
         cli_tcp_reset(fd);
         return NULL;
     }
@@ -107,7 +106,7 @@ static struct cli_tunnel_stream *make_stream(struct cli_tunnel_session *session,
     stream->session = session;
     stream->give_up_at = WEIR_NEVER;
     weir_list_append(&session->streams, &stream->all);
-    tunnel->connections++;
+    cli_tunnel_count(tunnel, 1);
     tunnel->connections_total++;
     return stream;
 }
@@ -160,7 +159,7 @@ static void let_go(struct cli_tunnel_stream *stream)
     weir_list_remove(&session->streams, &stream->all);
     weir_list_append(&tunnel->dead_streams, &stream->all);
     stream->fd = -1;
-    tunnel->connections--;
+    cli_tunnel_count(tunnel, -1);
 }
 
 static void close_stream(struct cli_tunnel_stream *stream)
@@ -176,10 +175,10 @@ void cli_tunnel_stream_cut(struct cli_tunnel_stream *stream)
     let_go(stream);
 }
 
-void cli_tunnel_stream_free(struct cli_tunnel_stream *stream)
+void cli_tunnel_stream_free(struct cli_tunnel *tunnel, struct cli_tunnel_stream *stream)
 {
-    free(stream->queue.bytes);
-    free(stream);
+    cli_heap_give(&tunnel->heap, stream->queue.bytes, stream->queue.room);
+    cli_heap_give(&tunnel->heap, stream, sizeof(*stream));
 }
 
 void cli_tunnel_stream_sweep(struct cli_tunnel_stream *stream)
@@ -334,7 +333,7 @@ void cli_tunnel_stream_put(struct cli_tunnel_stream *stream, struct weir_span da
     if (data.length == 0) {
         return;
     }
-    if (!append(&stream->queue, data)) {
+    if (!append(&stream->session->tunnel->heap, &stream->queue, data)) {
         cli_tunnel_complain(stream->session->tunnel, "out of memory: a connection is cut");
         cli_tunnel_stream_cut(stream);
         return;
@@ -365,7 +364,7 @@ static bool write_queue(struct cli_tunnel_stream *stream)
             }
             continue;
         }
-        skip(queue, (size_t)put);
+        skip(&stream->session->tunnel->heap, queue, (size_t)put);
         on_written(stream, (size_t)put);
     }
     return true;

@@ -30,7 +30,7 @@ static void set_options(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-int cli_tcp_listen(struct weir_addr *addr)
+int cli_tcp_listen(struct weir_addr *addr, bool is_shared)
 {
     union weir_sockaddr name;
     char text[WEIR_ADDR_TEXT_BYTES];
@@ -45,6 +45,9 @@ int cli_tcp_listen(struct weir_addr *addr)
     }
     if (fd >= 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    }
+    if (fd >= 0 && is_shared) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
     }
     if (fd >= 0 && addr->family == WEIR_ADDR_IP6) {
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));

@@ -15,6 +15,8 @@ enum {
     ROOM_BYTES = 256
 };
 
+static struct cli_heap heap;
+
 struct fuzz {
     struct cli_smux *smux;
     struct cli_smux_stream *streams[STREAMS_MAX];
@@ -85,7 +87,8 @@ static void on_event(struct fuzz *fuzz, const struct cli_smux_event *event)
 
 static void run(uint8_t version, bool is_client, const uint8_t *data, size_t size)
 {
-    struct cli_smux_config config = {.version = version,
+    struct cli_smux_config config = {.heap = &heap,
+                                     .version = version,
                                      .is_client = is_client,
                                      .streams_max = STREAMS_MAX,
                                      .stream_bytes = 1000,

@@ -11,6 +11,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static struct cli_heap heap;
+
 struct sum {
     uint64_t hash;
     size_t length;
@@ -20,7 +22,7 @@ struct sum {
 /* Input in pieces of at most so many bytes. */
 static struct sum decode(const uint8_t *data, size_t size, size_t piece_max)
 {
-    struct cli_snappy_decoder *decoder = cli_snappy_open();
+    struct cli_snappy_decoder *decoder = cli_snappy_open(&heap);
     struct sum sum = {.status = WEIR_AGAIN};
     struct weir_span out;
     for (size_t at = 0; decoder != NULL && at < size && sum.status == WEIR_AGAIN;) {
@@ -37,17 +39,17 @@ static struct sum decode(const uint8_t *data, size_t size, size_t piece_max)
             sum.length += out.length;
         }
     }
-    cli_snappy_close(decoder);
+    cli_snappy_close(&heap, decoder);
     return sum;
 }
 
 static void check_round_trip(const uint8_t *data, size_t size)
 {
     static uint8_t room[CLI_SNAPPY_ROOM(CLI_SNAPPY_DATA_BYTES_MAX)];
-    struct cli_snappy_decoder *decoder = cli_snappy_open();
+    struct cli_snappy_decoder *decoder = cli_snappy_open(&heap);
     size_t length = size < CLI_SNAPPY_DATA_BYTES_MAX ? size : CLI_SNAPPY_DATA_BYTES_MAX;
     if (decoder == NULL || length == 0) {
-        cli_snappy_close(decoder);
+        cli_snappy_close(&heap, decoder);
         return;
     }
     struct weir_span input =
@@ -57,7 +59,7 @@ static void check_round_trip(const uint8_t *data, size_t size)
         memcmp(out.data, data, length) != 0) {
         abort();
     }
-    cli_snappy_close(decoder);
+    cli_snappy_close(&heap, decoder);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -4,6 +4,7 @@
  * and timeouts, and that an idle connection holds nothing.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "cli/serve.h"
 #include "tcp_pair.h"
 
@@ -685,18 +687,65 @@ static void test_overtaken_uploads(void **state)
 
 static void test_log(void **state)
 {
-    char *text = NULL;
-    size_t length = 0;
+    char text[4096] = "";
     (void)state;
-    world.config.log = open_memstream(&text, &length);
+    world.config.log_fd = open(path_of("log"), O_RDWR | O_CREAT | O_APPEND, 0644);
+    assert_true(world.config.log_fd >= 0);
     open_world();
     (void)ask("GET /a.txt?\"\\x HTTP/1.1\r\nHost: a\r\n\r\n");
     (void)ask("GET /b HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_int_equal(fclose(world.config.log), 0);
+    cli_serve_flush_log(world.serve);
+    assert_int_equal(cli_serve_log_error(world.serve), 0);
+    assert_true(pread(world.config.log_fd, text, sizeof(text) - 1, 0) > 0);
     assert_starts(text, "10.0.0.1 - - [");
     assert_non_null(strstr(text, "] \"GET /a.txt?\\x22\\x5cx HTTP/1.1\" 200 12\n10.0.0.1 - - ["));
     assert_ends(text, "\"GET /b HTTP/1.1\" 404 0\n");
-    free(text);
+    assert_int_equal(close(world.config.log_fd), 0);
+}
+
+/* What cannot be written is told, and answers go on. */
+static void test_full_log(void **state)
+{
+    (void)state;
+    world.config.log_fd = open("/dev/full", O_WRONLY);
+    assert_true(world.config.log_fd >= 0);
+    open_world();
+    for (int i = 0; i < 100; i++) { /* more lines than are gathered */
+        world.received_bytes = 0;
+        assert_starts(ask("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n"), "HTTP/1.1 200");
+    }
+    assert_int_equal(cli_serve_log_error(world.serve), ENOSPC);
+    assert_int_equal(close(world.config.log_fd), 0);
+}
+
+/* An upload waits while another shard renames a file of that name. */
+static void test_claims(void **state)
+{
+    static const char put[] = "PUT /claimed HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok";
+    static const struct weir_hash_key key;
+    static struct cli_serve_claims claims;
+    char place[23];
+    struct stat stat_of_dir;
+    (void)state;
+    assert_int_equal(stat(world.dir, &stat_of_dir), 0);
+    const uint64_t numbers[2] = {stat_of_dir.st_dev, stat_of_dir.st_ino};
+    memcpy(place, numbers, sizeof(numbers));
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): it is no string */
+    memcpy(place + sizeof(numbers), "claimed", 7);
+    memset(&claims, 0, sizeof(claims));
+    claims.words[7] = weir_hash13(&key, place, sizeof(place)) | 1;
+    world.config.is_upload = true;
+    world.config.shard = 3;
+    world.config.claims = &claims;
+    open_world();
+    assert_string_equal(ask(put), "");
+    assert_int_equal(access(path_of("claimed"), F_OK), -1);
+    assert_int_equal(claims.words[3], 0);
+    claims.words[7] = 0;
+    assert_starts(ask("GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n"), "HTTP/1.1 201");
+    assert_ends((const char *)world.received, "hello world\n"); /* what came meanwhile */
+    assert_file("claimed", "ok");
+    assert_int_equal(claims.words[3], 0);
 }
 
 int main(void)
@@ -723,6 +772,8 @@ int main(void)
         TEST(test_leftover_parts),
         TEST(test_overtaken_uploads),
         TEST(test_log),
+        TEST(test_full_log),
+        TEST(test_claims),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,9 +19,12 @@ enum {
     STREAMS_MAX = 40
 };
 
+static struct cli_heap heap;
+
 static struct cli_smux_config make_config(uint8_t version, bool is_client)
 {
-    return (struct cli_smux_config){.version = version,
+    return (struct cli_smux_config){.heap = &heap,
+                                    .version = version,
                                     .is_client = is_client,
                                     .streams_max = STREAMS_MAX,
                                     .stream_bytes = STREAM_BYTES,
@@ -530,5 +533,7 @@ int main(void)
                                        cmocka_unit_test(test_release_inside_a_frame),
                                        cmocka_unit_test(test_release_inside_an_update),
                                        cmocka_unit_test(test_random_exchanges)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    cli_heap_fini(&heap);
+    return failed;
 }

@@ -18,6 +18,7 @@ enum {
     STREAM_BYTES = 1 << 20
 };
 
+static struct cli_heap heap;
 static uint8_t data[STREAM_BYTES], packed[2 * STREAM_BYTES], unpacked[STREAM_BYTES];
 
 /* Short data does not shrink: a plain chunk. The CRC32C of "123456789" is e3069283. */
@@ -51,7 +52,7 @@ static void test_zeros_shrink(void **state)
 /* Decodes all of packed in pieces of random length. Returns the status at the end. */
 static enum weir_status decode(size_t packed_length, size_t *length, struct weir_prng *prng)
 {
-    struct cli_snappy_decoder *decoder = cli_snappy_open();
+    struct cli_snappy_decoder *decoder = cli_snappy_open(&heap);
     enum weir_status status = WEIR_AGAIN;
     assert_non_null(decoder);
     *length = 0;
@@ -67,7 +68,7 @@ static enum weir_status decode(size_t packed_length, size_t *length, struct weir
             *length += out.length;
         }
     }
-    cli_snappy_close(decoder);
+    cli_snappy_close(&heap, decoder);
     return status;
 }
 
@@ -127,7 +128,7 @@ static void test_flipped_bits(void **state)
 
 static void expect(enum weir_status want, const char *bytes, size_t length)
 {
-    struct cli_snappy_decoder *decoder = cli_snappy_open();
+    struct cli_snappy_decoder *decoder = cli_snappy_open(&heap);
     struct weir_span input = weir_span_of(bytes, length);
     struct weir_span out;
     assert_int_equal(cli_snappy_next(decoder, &input, &out), want);
@@ -135,7 +136,7 @@ static void expect(enum weir_status want, const char *bytes, size_t length)
         input = weir_span_of("\xff\x06\x00\x00sNaPpY", 10);
         assert_int_equal(cli_snappy_next(decoder, &input, &out), WEIR_ERR_MALFORMED);
     }
-    cli_snappy_close(decoder);
+    cli_snappy_close(&heap, decoder);
 }
 
 static void test_chunks(void **state)
@@ -159,5 +160,7 @@ int main(void)
         cmocka_unit_test(test_known_bytes), cmocka_unit_test(test_zeros_shrink),
         cmocka_unit_test(test_round_trips), cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_chunks)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    cli_heap_fini(&heap);
+    return failed;
 }

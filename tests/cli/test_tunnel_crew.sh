@@ -1,0 +1,307 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# test_tunnel_crew.sh - weir tunnel with --workers at both ends and at one: bytes of many connections
+# while the number of workers changes, ends that vanish, SIGTERM, wrong use.
+#
+#     tests/cli/test_tunnel_crew.sh WEIR PROBE kcp|rudp|usage
+#
+# WEIR_TUNNEL_SLOW: what is sent is divided by it, for builds that take their time.
+set -u
+export LC_ALL=C
+
+weir=${1:?the program}
+probe=${2:?tunnel_probe}
+part=${3:?kcp, rudp or usage}
+slow=${WEIR_TUNNEL_SLOW:-1}
+dir=$(mktemp -d)
+export XDG_RUNTIME_DIR="$dir" # of control sockets
+failures=0
+target_pid=
+server_pid=
+client_pid=
+asking=
+
+end_all() {
+    for pid in $asking $client_pid $server_pid $target_pid; do
+        kill -9 "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+    done
+    client_pid='' server_pid='' target_pid='' asking=''
+}
+trap 'end_all; rm -rf "$dir"' EXIT
+
+complain() {
+    echo "test_tunnel_crew: $*" >&2
+    failures=$((failures + 1))
+}
+
+# wait_for FILE PATTERN: at most 20 s.
+wait_for() {
+    tries=0
+    until grep -q "$2" "$1" 2>/dev/null; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 400 ]; then
+            complain "no '$2' after 20 s: $(cat "$1")"
+            exit 1
+        fi
+        sleep 0.05
+    done
+}
+
+start_target() {
+    : >"$dir/target"
+    "$probe" serve "$1" >"$dir/target" &
+    target_pid=$!
+    wait_for "$dir/target" .
+    target=$(cat "$dir/target")
+}
+
+# start_server URL OPTION...
+start_server() {
+    url=$1
+    shift
+    : >"$dir/server"
+    "$weir" tunnel -l "$url" -r "tcp://127.0.0.1:$target" "$@" 2>"$dir/server" &
+    server_pid=$!
+    wait_for "$dir/server" '^listening'
+    far=$(sed -n 's/^listening on //p' "$dir/server")
+}
+
+start_client() {
+    : >"$dir/client"
+    "$weir" tunnel -l tcp://127.0.0.1:0 -r "$far" "$@" 2>"$dir/client" &
+    client_pid=$!
+    wait_for "$dir/client" '^listening'
+    near=$(sed -n 's/^listening on .*://p' "$dir/client")
+}
+
+says() {
+    echo "client: $(cat "$dir/client")"
+    echo "server: $(cat "$dir/server")"
+}
+
+# does WHAT CODE COMMAND...
+does() {
+    what=$1
+    want=$2
+    shift 2
+    timeout 100 "$@"
+    code=$?
+    [ "$code" -eq "$want" ] || complain "$scheme, $what: exit $code, not $want; $(says)"
+}
+
+# stops WHO PID CODE: SIGTERM, and how it ends.
+stops() {
+    kill -TERM "$2"
+    wait "$2"
+    code=$?
+    [ "$code" -eq "$3" ] || complain "$scheme, the $1 ends with $code, not $3: $(cat "$dir/$1")"
+}
+
+# resize PID: one fewer, two fewer, more again, as long as somebody asks.
+resize() {
+    for signal in USR2 USR2 USR1 USR1 USR1 USR2; do
+        kill -0 "$asking" 2>/dev/null || return
+        for pid in "$@"; do
+            kill "-$signal" "$pid"
+        done
+        sleep 0.15
+    done
+}
+
+# asks WHAT VERB COUNT BYTES: so many connections, with resizes of both ends that have workers.
+asks() {
+    timeout 100 "$probe" "$2" "$near" "$3" $(($4 / slow)) &
+    asking=$!
+    shift 4
+    sleep 0.1
+    resize "$@"
+    wait "$asking"
+    code=$?
+    asking=
+    [ "$code" -eq 0 ] || complain "$scheme, $what: exit $code; $(says)"
+}
+
+# both SERVER-OPTIONS CLIENT-OPTIONS: bytes there and back, many connections, and a clean end.
+both() {
+    what="server '$1', client '$2'"
+    resized=
+    start_target hash
+    # shellcheck disable=SC2086 # words
+    start_server "$scheme://127.0.0.1:0" $1
+    # shellcheck disable=SC2086
+    start_client $2
+    case $1 in *--workers*) resized="$resized $server_pid" ;; esac
+    case $2 in *--workers*) resized="$resized $client_pid" ;; esac
+    does "$what: nothing and an end" 0 "$probe" ask "$near" 3 0
+    # shellcheck disable=SC2086
+    asks "$what" ask 200 500000 $resized
+    does "$what: 300 at once" 0 "$probe" ask "$near" 300 10000
+    stops client "$client_pid" 0
+    client_pid=
+    stops server "$server_pid" 0
+    server_pid=
+    for who in client server; do
+        grep -q '^503 connections.* 0 cut' "$dir/$who" || complain "$scheme, $what: $(cat "$dir/$who")"
+        ! grep -q 'has ended' "$dir/$who" || complain "$scheme, $what: $(cat "$dir/$who")"
+    done
+    end_all
+}
+
+test_bytes() {
+    both '--workers 3' '--workers 3'
+    both '--workers 3' '--conn 5'
+    both '' '--workers 3 --conn 7'
+    if [ "$scheme" = kcp ]; then
+        what='as kcptun'
+        start_target echo
+        start_server kcp://127.0.0.1:0 --kcptun --workers 2
+        start_client --kcptun --workers 2
+        asks "$what" talk 20 1000000 "$server_pid" "$client_pid"
+        end_all
+    fi
+    what='both ways'
+    start_target echo
+    start_server "$scheme://127.0.0.1:0" --workers 2
+    start_client --workers 2 --conn 6
+    asks "$what" talk 12 4000000 "$server_pid" "$client_pid"
+    end_all
+}
+
+# A shard's TCP side that does not read for a while, beside others; no more connections than allowed.
+test_bounds() {
+    what='slow readers'
+    start_target stall:700
+    start_server "$scheme://127.0.0.1:0" --workers 2
+    start_client --workers 2 --conn 6
+    asks "$what" ask 12 8000000 "$server_pid" "$client_pid"
+    end_all
+    start_target stall:1000
+    start_server "$scheme://127.0.0.1:0" --workers 2 --connections 4
+    start_client --workers 2 --conn 6
+    does 'more than 4 connections' 3 "$probe" ask "$near" 12 1000
+    wait_for "$dir/server" 'more than 4 connections at once'
+    end_all
+}
+
+# An end that vanishes in the middle: its connections are reset, and the next server is found.
+test_vanishing() {
+    quick="--timeout 1s --keepalive 200ms"
+    start_target hash
+    # shellcheck disable=SC2086 # words
+    start_server "$scheme://127.0.0.1:0" --workers 3 $quick
+    # shellcheck disable=SC2086
+    start_client --workers 3 --conn 6 $quick
+    "$probe" ask "$near" 12 300000000 &
+    asking=$!
+    sleep 0.5
+    kill -USR2 "$server_pid"
+    kill -9 "$server_pid"
+    wait "$server_pid" 2>/dev/null
+    server_pid=
+    wait "$asking"
+    code=$?
+    asking=
+    [ "$code" -eq 3 ] || complain "$scheme: the server was killed, and the connections not reset: $code"
+    # shellcheck disable=SC2086
+    start_server "$far" --workers 2 $quick
+    does 'the next server' 0 "$probe" ask "$near" 12 1000
+
+    # The client vanishes: the server forgets it, and serves the next.
+    "$probe" ask "$near" 12 300000000 &
+    asking=$!
+    sleep 0.3
+    kill -9 "$client_pid"
+    wait "$client_pid" 2>/dev/null
+    client_pid=
+    kill -USR1 "$server_pid"
+    wait "$asking" 2>/dev/null
+    asking=
+    # shellcheck disable=SC2086
+    start_client --workers 2 $quick
+    does 'the next client' 0 "$probe" ask "$near" 12 1000
+    stops client "$client_pid" 0
+    client_pid=
+    stops server "$server_pid" 0
+    server_pid=
+    end_all
+}
+
+# SIGTERM: what is there may end; with --drain 0 it is cut.
+test_drain() {
+    start_target stall:1000
+    start_server "$scheme://127.0.0.1:0" --workers 2
+    start_client --workers 2 --conn 6
+    for who in client server; do
+        "$probe" ask "$near" 6 1000 &
+        asking=$!
+        sleep 0.4
+        if [ "$who" = client ]; then
+            stops client "$client_pid" 0
+            client_pid=
+        else
+            stops server "$server_pid" 0
+            server_pid=
+        fi
+        wait "$asking" || complain "$scheme: not drained at the $who: exit $?; $(says)"
+        asking=
+        [ "$who" = server ] || start_client --workers 2 --conn 6 --drain 0
+    done
+    start_server "$far" --workers 2
+    "$probe" ask "$near" 6 1000 &
+    asking=$!
+    sleep 0.4
+    stops client "$client_pid" 1
+    client_pid=
+    wait "$asking"
+    [ $? -eq 3 ] || complain "$scheme: --drain 0 does not cut"
+    asking=
+    grep -q '6 connections were still open' "$dir/client" || complain "$scheme: $(cat "$dir/client")"
+    end_all
+}
+
+# refuses PATTERN ARGUMENT...
+refuses() {
+    pattern=$1
+    shift
+    timeout 20 "$weir" tunnel "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    code=$?
+    [ "$code" -eq 2 ] || complain "weir tunnel $*: exit $code, not 2"
+    [ "$(wc -l <"$dir/err")" -eq 1 ] || complain "weir tunnel $*: not one line: $(cat "$dir/err")"
+    grep -q -- "$pattern" "$dir/err" || complain "weir tunnel $*: '$(cat "$dir/err")' lacks '$pattern'"
+}
+
+test_usage() {
+    here=tcp://127.0.0.1:0
+    there=rudp://127.0.0.1:1
+    refuses '--workers' -l "$here" -r "$there" --workers 0
+    refuses '--workers' -l "$here" -r "$there" --workers 62
+    refuses '--workers' -l "$here" -r "$there" --workers many
+    refuses '--control' -l "$here" -r "$there" --control none
+    refuses 'write --conn 6' -l "$here" -r "$there" --workers 3 --conn 2
+    refuses 'one session' -l "$here" -r "$there" --workers 2 --driver tun:weir9,10.9.0.2/24
+    # A port that is taken is told, though the shards share theirs.
+    scheme=rudp
+    start_target hash
+    far=rudp://127.0.0.1:1
+    start_client --workers 2
+    timeout 20 "$weir" tunnel -l "tcp://127.0.0.1:$near" -r "$far" --workers 2 2>"$dir/err"
+    [ $? -eq 1 ] || complain "a taken port is no error"
+    grep -q 'already in use' "$dir/err" || complain "a taken port: $(cat "$dir/err")"
+    end_all
+}
+
+case $part in
+kcp | rudp)
+    scheme=$part
+    test_bytes
+    test_bounds
+    test_vanishing
+    test_drain
+    ;;
+*)
+    test_usage
+    ;;
+esac
+[ "$failures" -eq 0 ] || exit 1
+echo "test_tunnel_crew: all is right"

@@ -1,0 +1,258 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# serve_crew.sh - weir serve and weir tunnel's server of tcp:// on several workers, whose number changes
+# while files go both ways, in a network namespace of its own.
+#
+#     serve_crew.sh WEIR TUNNEL_PROBE [BYTES]
+#
+# curl and wrk on the kernel's TCP, over tun and over veth with packet sockets; files of BYTES (default
+# 200,000,000). Needs root; ends with 77 where it cannot run.
+set -euo pipefail
+export LC_ALL=C
+weir=$1
+probe=$2
+bytes=${3:-200000000}
+
+skip() {
+    echo "serve_crew.sh: skipped, $*"
+    exit 77
+}
+
+if [ "${4-}" != inside ]; then
+    [ "$(id -u)" = 0 ] || skip 'needs root'
+    [ -e /dev/net/tun ] || skip 'there is no /dev/net/tun'
+    command -v ip >/dev/null || skip 'needs iproute2'
+    command -v curl >/dev/null || skip 'needs curl'
+    unshare -n true 2>/dev/null || skip 'may not make a network namespace'
+    exec unshare -n "$0" "$weir" "$probe" "$bytes" inside
+fi
+
+export no_proxy='*'
+work=$(mktemp -d)
+export XDG_RUNTIME_DIR=$work # of the control sockets
+dir=$work/files
+declare -A pid_of
+finish() {
+    for pid in "${pid_of[@]}"; do
+        kill "$pid" 2>/dev/null || true
+    done
+    wait 2>/dev/null || true
+    rm -rf "$work"
+}
+trap finish EXIT
+
+fail() {
+    echo "serve_crew.sh: $*"
+    cat "$work"/*.err >&2 || true
+    exit 1
+}
+
+ip link set lo up
+echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad || true
+echo 1 >/proc/sys/net/ipv4/ip_forward
+
+mkdir -p "$dir/in"
+echo 'hello world' >"$dir/a.txt"
+seq 1 20000 >"$dir/numbers.txt"
+# Every block of 16 MB is another one.
+head -c 16000000 /dev/urandom >"$work/block"
+for i in $(seq $(((bytes + 15999999) / 16000000))); do
+    echo "$i"
+    cat "$work/block"
+done 2>/dev/null | head -c "$bytes" >"$dir/big" || true
+[ "$(stat -c %s "$dir/big")" -eq "$bytes" ] || fail 'the disk is too small'
+
+# start NAME LINE COMMAND...: until its LINE is there.
+start() {
+    local name=$1 line=$2
+    shift 2
+    : >"$work/$name.err"
+    "$@" 2>"$work/$name.err" &
+    pid_of[$name]=$!
+    for _ in $(seq 200); do
+        grep -q "$line" "$work/$name.err" && return
+        sleep 0.05
+    done
+    fail "$name does not start"
+}
+
+# stop NAME: SIGTERM, and a good end.
+stop() {
+    kill -TERM "${pid_of[$1]}"
+    wait "${pid_of[$1]}" || fail "$1 ended with $?"
+    unset "pid_of[$1]"
+}
+
+# resize NAME PID...: fewer workers, then more, until all of these have ended.
+resize() {
+    local name=$1 count=0 signal
+    shift
+    while kill -0 "$@" 2>/dev/null; do
+        for signal in USR2 USR2 USR2 USR1 USR1 USR1; do
+            kill "-$signal" "${pid_of[$name]}"
+            sleep 0.08
+        done
+        count=$((count + 6))
+    done
+    echo "  $count resizes"
+    wait "$@" || fail "$name: a client ended with $?"
+}
+
+# big_files URL: four times down and up at once, with resizes.
+big_files() {
+    local url=$1 i clients=()
+    for i in 1 2 3 4; do
+        curl -sS -g -o "$work/big.$i" "$url/big" 2>>"$work/curl.err" &
+        clients+=($!)
+        curl -sS -f -g -T "$dir/big" -o /dev/null "$url/in/big.$i" 2>>"$work/curl.err" &
+        clients+=($!)
+    done
+    resize server "${clients[@]}"
+    for i in 1 2 3 4; do
+        cmp "$work/big.$i" "$dir/big" || fail 'a big file is another'
+        cmp "$dir/in/big.$i" "$dir/big" || fail 'a big upload is another'
+        rm "$work/big.$i" "$dir/in/big.$i"
+    done
+}
+
+# many URL: connections without number, with resizes.
+many() {
+    local url=$1 i clients=()
+    if command -v wrk >/dev/null; then
+        wrk -t2 -c200 -d3s "$url/a.txt" >"$work/out" &
+        resize server $!
+        ! grep -E 'Socket errors|Non-2xx' "$work/out" || fail 'wrk has errors'
+        grep '^Requests/sec' "$work/out" | sed 's/^/  /'
+    fi
+    for i in $(seq 30); do
+        curl -sS -g -f -o "$work/small.$i" "$url/numbers.txt" 2>>"$work/curl.err" &
+        clients+=($!)
+    done
+    resize server "${clients[@]}"
+    for i in $(seq 30); do
+        cmp "$work/small.$i" "$dir/numbers.txt" || fail 'a small file is another'
+        rm "$work/small.$i"
+    done
+}
+
+# Adds one to the number in a file, often enough that nobody else did in the meantime.
+count_up() {
+    local url=$1 id=$2 got etag number
+    for _ in $(seq 1000); do
+        got=$(curl -sS -g -D "$work/head.$id" "$url/in/number")
+        etag=$(sed -n 's/^ETag: \(.*\)\r$/\1/p' "$work/head.$id")
+        number=$((got + 1))
+        [ "$(echo "$number" | curl -sS -g -T - -H "If-Match: $etag" -o /dev/null -w '%{http_code}' \
+            "$url/in/number")" = 204 ] && return
+    done
+    return 1
+}
+
+# uploads URL: to the same file at the same time, on different shards.
+uploads() {
+    local url=$1 i clients=()
+    for i in $(seq 24); do
+        curl -sS -g -T "$dir/a.txt" -H 'If-None-Match: *' -o /dev/null -w '%{http_code}\n' \
+            "$url/in/once" >"$work/code.$i" &
+        clients+=($!)
+    done
+    wait "${clients[@]}"
+    [ "$(cat "$work"/code.* | grep -c '^201$')" -eq 1 ] || fail "not one is the first: $(cat "$work"/code.*)"
+    [ "$(cat "$work"/code.* | grep -c '^412$')" -eq 23 ] || fail "not all others late: $(cat "$work"/code.*)"
+    echo 0 >"$dir/in/number"
+    clients=()
+    for i in 1 2 3 4; do
+        (for _ in 1 2 3 4 5 6 7 8; do count_up "$url" "$i" || exit 1; done) &
+        clients+=($!)
+    done
+    wait "${clients[@]}" || fail 'counting up'
+    [ "$(cat "$dir/in/number")" -eq 32 ] || fail "an upload was lost: $(cat "$dir/in/number"), not 32"
+    [ -z "$(find "$dir/in" -name '.weir*')" ] || fail 'half an upload is left'
+    rm "$dir/in/once" "$dir/in/number"
+}
+
+# An answer on its way when the server is told to end arrives whole.
+last_answer() {
+    local url=$1 client
+    rm -f "$work/last"
+    curl -sSN -g -m 60 --limit-rate 100k -o "$work/last" "$url/numbers.txt" 2>>"$work/curl.err" &
+    client=$!
+    for _ in $(seq 200); do
+        [ -s "$work/last" ] && break
+        sleep 0.02
+    done
+    stop server
+    wait "$client" || fail 'the last answer is cut'
+    cmp "$work/last" "$dir/numbers.txt" || fail 'the last answer is another'
+    grep -q ' requests$' "$work/server.err" || fail 'no summary'
+    sed -n 's/^/  /; 2,3p' "$work/server.err"
+}
+
+echo 'tun'
+start server '^serving' "$weir" serve "$dir" 'tcp://*:80' --upload --log "$work/access.log" --workers 4 \
+    --driver tun:weir0,10.7.0.2/24,fd07::2/64
+many http://10.7.0.2
+uploads http://10.7.0.2
+big_files http://10.7.0.2
+big_files 'http://[fd07::2]'
+[ "$(awk '/^VmRSS/ {print $2}' "/proc/${pid_of[server]}/status")" -lt 600000 ] ||
+    fail "the server takes $(awk '/^VmRSS/ {print $2}' "/proc/${pid_of[server]}/status") KiB"
+last_answer http://10.7.0.2
+# Whole lines, as many as there were answers.
+! grep -vE '^[0-9a-f.:]+ - - \[[^]]+\] "(GET|PUT) [^"]+ HTTP/1.1" [0-9]+ [0-9]+$' "$work/access.log" ||
+    fail 'a line of the log is broken'
+[ "$(sed -n 's/.* connections, \([0-9]*\) requests$/\1/p' "$work/server.err")" -eq "$(wc -l <"$work/access.log")" ] ||
+    fail "the log has $(wc -l <"$work/access.log") lines"
+
+echo 'tun, a log that cannot be written'
+start server '^serving' "$weir" serve "$dir" tcp://10.7.0.2:80 --workers 2 --log /dev/full \
+    --driver tun:weir0,10.7.0.2/24
+curl -sS -f -o /dev/null http://10.7.0.2/a.txt || fail 'no answer without a log'
+stop server
+[ "$(grep -c "cannot write the log '/dev/full': No space left" "$work/server.err")" -eq 1 ] ||
+    fail 'a lost log is not told once'
+
+echo 'tun, the tunnel over tcp://'
+"$probe" serve hash >"$work/port" 2>"$work/target.err" &
+pid_of[target]=$!
+for _ in $(seq 100); do
+    [ -s "$work/port" ] && break
+    sleep 0.05
+done
+start server '^listening' "$weir" tunnel -l tcp://10.7.0.2:4000 -r "tcp://127.0.0.1:$(cat "$work/port")" \
+    --workers 3 --driver tun:weir0,10.7.0.2/24
+for i in 1 2 3; do
+    start "client$i" '^listening' "$weir" tunnel -l "tcp://*:$((8388 + i))" -r tcp://10.7.0.2:4000 \
+        --driver "tun:weir$i,10.8.$i.2/24"
+done
+clients=()
+for i in 1 2 3; do
+    timeout 100 "$probe" ask $((8388 + i)) 50 $((bytes / 200)) &
+    clients+=($!)
+done
+resize server "${clients[@]}"
+for i in 1 2 3; do
+    stop "client$i"
+done
+stop server
+grep -q '^150 connections.* 0 cut' "$work/server.err" || fail 'not 150 connections'
+
+echo 'veth, packet sockets'
+unshare -n sleep 600 &
+pid_of[other]=$!
+for _ in $(seq 100); do
+    [ "$(readlink "/proc/${pid_of[other]}/ns/net")" != "$(readlink /proc/self/ns/net)" ] && break
+    sleep 0.02
+done
+ip link add near type veth peer name far
+ip link set far netns "${pid_of[other]}"
+ip address add 10.9.0.1/24 dev near
+ip link set near up
+nsenter -t "${pid_of[other]}" -n ip link set far up
+start server '^serving' nsenter -t "${pid_of[other]}" -n "$weir" serve "$dir" tcp://10.9.0.2:80 --upload \
+    --workers 4 --driver packet:far,10.9.0.2/24
+many http://10.9.0.2
+uploads http://10.9.0.2
+big_files http://10.9.0.2
+last_answer http://10.9.0.2
+echo 'serve_crew.sh: passed'
