@@ -78,6 +78,7 @@ model: ## docs/model/crew.pml in more sizes than make test has time for
 	tools/model.sh -DPACKETS=2 -DRING=2
 	tools/model.sh -DSTEERED -DSTRAYS=0 -DPACKETS=2
 	tools/model.sh -DSTEERED
+	tools/model.sh -DSTEERED -DESCAPE
 
 .PHONY: packetdrill-adapter
 packetdrill-adapter: ## build/libweir-packetdrill.so, for packetdrill's --so_filename

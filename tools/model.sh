@@ -22,7 +22,7 @@ spin "$@" -a crew.pml >spin.log || {
     cat spin.log
     exit 1
 }
-cc -O2 -w -DCOLLAPSE -DMEMLIM=4096 -o pan pan.c
+cc -O2 -w -DCOLLAPSE -DSAFETY -DMEMLIM=4096 -o pan pan.c
 ./pan -m1000000 >pan.log || true
 if grep -q 'errors: 0' pan.log && ! grep -q -e 'not completed' -e 'too small' -e 'truncated' pan.log; then
     echo "crew.pml${*:+ $*}: no errors, $(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' pan.log) states"
