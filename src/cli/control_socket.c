@@ -28,8 +28,8 @@ enum {
 
 /* --- places ----------------------------------------------------------------------------------- */
 
-/* The first that there is, is where a weir makes its socket; all are looked at to find one, for
- * sudo and cron have no XDG_RUNTIME_DIR. Returns how many. */
+/* The first that can be made is where a weir makes its socket. The others are looked at when there
+ * is none: what sudo and cron start has no XDG_RUNTIME_DIR. Returns how many. */
 static size_t list_places(char places[PLACES][CLI_SOCKET_PATH_BYTES])
 {
     size_t count = 0;
@@ -301,8 +301,8 @@ size_t cli_sockets_find(char paths[CLI_SOCKETS_MAX][CLI_SOCKET_PATH_BYTES])
     char places[PLACES][CLI_SOCKET_PATH_BYTES];
     size_t place_count = list_places(places);
     size_t count = 0;
-    for (size_t i = 0; i < place_count; i++) {
-        count += find_in(places[i], &paths[count], CLI_SOCKETS_MAX - count);
+    for (size_t i = 0; i < place_count && count == 0; i++) {
+        count = find_in(places[i], paths, CLI_SOCKETS_MAX);
     }
     qsort(paths, count, CLI_SOCKET_PATH_BYTES, compare_paths);
     return count;

@@ -48,7 +48,8 @@ int cli_listen_tcp(struct weir_addr *addr);
 
 /* --- the other end ---------------------------------------------------------------------------- */
 
-/* Paths of sockets at the usual places of this user that somebody listens at. Returns how many. */
+/* Paths of sockets that somebody listens at, at the first of this user's usual places that has any.
+ * Returns how many. */
 size_t cli_sockets_find(char paths[CLI_SOCKETS_MAX][CLI_SOCKET_PATH_BYTES]);
 /* The one running weir's socket: path when it is not NULL, else what is found. False with the line
  * printed: none, or several, which are listed. */

@@ -8,9 +8,9 @@
  *
  * JSON, one object on one line; times in ns, counters since the start, unless said otherwise:
  *
- *   {"weir": version, "command": "weir perf", "scheme": "rudp", "local": address, "metrics": address,
- *    "pid": n, "at_ns": clock, "up_ns": n, "workers": n, "wanted": n, "max": n, "settled": bool,
- *    "auto": bool,
+ *   {"weir": version, "command": "weir perf", "scheme": "rudp", "local": address,
+ *    "metrics": address, "pid": n, "at_ns": clock, "up_ns": n, "workers": n, "wanted": n,
+ *    "max": n, "settled": bool, "auto": bool,
  *    "pauses": {"count", "sum_ns", "max_ns", "p50_ns", "p90_ns", "p99_ns"},
  *    "drops": {reason: count, ...},
  *    "worker": [{"worker": 0, cli_worker_fields ...}, ...],

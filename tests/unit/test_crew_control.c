@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_crew_control.c - a crew of threads with real sockets, watched and steered through its control
- * socket and by signals; and weir ctl with one that behaves strangely.
+ * test_crew_control.c - a crew of threads with real sockets, watched and steered through its
+ * control socket and by signals; and weir ctl with one that behaves strangely.
  */
 #include "seed.h"
 
@@ -230,7 +230,7 @@ static void test_bounds(void **state)
     close_world(&world);
 }
 
-/* --- weir ctl ---------------------------------------------------------------------------------- */
+/* --- weir ctl --------------------------------------------------------------------------------- */
 
 /* Somebody who gives the same answer to everything. */
 struct actor {
