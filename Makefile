@@ -11,8 +11,8 @@ CONFIGURE = cmake -G Ninja -S . --log-level=NOTICE
 # insert makes gcc see conversions that nobody wrote: warnings are errors in the plain builds only.
 SANITIZED = -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS='-O1 -g' -DWEIR_BUILD_BENCH=OFF \
 	-DWEIR_BUILD_EXAMPLES=OFF -DWEIR_WERROR=OFF
-# Threads exist only around the ring and in the crew.
-TSAN_TESTS = ring|crew
+# Threads exist only around the ring, in the crew, and in commands with --workers.
+TSAN_TESTS = ring|crew|workers
 
 .PHONY: build
 build: ## compile everything into build/
@@ -31,7 +31,7 @@ asan: ## compile the tests with ASan and UBSan into build-asan/
 		-DWEIR_TEST_PREFIX=asan.
 	cmake --build build-asan -j $(JOBS)
 tsan: ## compile the tests of threads with TSan into build-tsan/
-	$(CONFIGURE) -B build-tsan $(SANITIZED) -DWEIR_SANITIZE=thread -DWEIR_BUILD_CLI=OFF \
+	$(CONFIGURE) -B build-tsan $(SANITIZED) -DWEIR_SANITIZE=thread \
 		-DWEIR_TEST_PREFIX=tsan. -DWEIR_TEST_FILTER='$(TSAN_TESTS)'
 	cmake --build build-tsan -j $(JOBS)
 
@@ -78,7 +78,8 @@ model: ## docs/model/crew.pml in more sizes than make test has time for
 	tools/model.sh -DPACKETS=2 -DRING=2
 	tools/model.sh -DSTEERED -DSTRAYS=0 -DPACKETS=2
 	tools/model.sh -DSTEERED
-	tools/model.sh -DSTEERED -DESCAPE
+	tools/model.sh -DSTEERED -DESCAPE -DPACKETS=2
+	tools/model.sh -DSTEERED -DPACKETS=2
 
 .PHONY: packetdrill-adapter
 packetdrill-adapter: ## build/libweir-packetdrill.so, for packetdrill's --so_filename

@@ -78,7 +78,7 @@ struct weir_crew_limits {
     uint32_t queue_packets; /* mean of queue_length, here in packets */
     weir_nsec queue_delay;  /* mean */
     uint32_t busy_permille; /* 1 to 1,000 */
-    uint32_t idle_permille; /* 0: half of busy_permille. Less than busy_permille */
+    uint32_t idle_permille; /* 0: half of busy_permille, or 500. Less than busy_permille */
     weir_nsec hold;         /* default 10 s; longer each time that growth follows upon shrinking */
     uint32_t workers_min;   /* default 1 */
     uint32_t workers_max;   /* 0: as many as the crew may have */

@@ -101,8 +101,8 @@ WEIR_API weir_nsec weir_loop_now(struct weir_loop *loop);
 /* How long it has waited since the open, in all: the rest it was busy. */
 WEIR_API weir_nsec weir_loop_waited(const struct weir_loop *loop);
 /* Waits for the driver until something is due, at most timeout ns (0: does not wait), then does all
- * that is to do. A signal ends the wait early. WEIR_ERR_OS when the driver failed for good: see its
- * error. Not to be called from on_events. */
+ * that is to do. A signal ends the wait early. WEIR_ERR_OS when the driver failed for good, see its
+ * error; time-outs and output have had their turn all the same. Not to be called from on_events. */
 WEIR_API enum weir_status weir_loop_run_once(struct weir_loop *loop, weir_nsec timeout);
 /* Does the sending part only: after user calls outside of events. From inside on_events it does
  * nothing, for output follows anyway. WEIR_ERR_OS as in run_once. */

@@ -289,7 +289,8 @@ static bool check_transport(struct cli_perf_options *perf)
         cli_fail(CLI_USAGE, "--connections: %d at most, but tcp://sim", CONNECTIONS_MAX);
         return false;
     }
-    if (!cli_link_check_options(perf->scheme, &perf->kcp, &perf->net)) {
+    if (!cli_crew_check(&perf->crew, &perf->net) ||
+        !cli_link_check_options(perf->scheme, &perf->kcp, &perf->net)) {
         return false;
     }
     if ((is_kcp || is_tcp) && perf->guarantee != WEIR_RUDP_DELIVERY) {

@@ -191,6 +191,9 @@ static bool read_options(struct cli_serve_options *options, int argc, char **arg
         cli_fail(CLI_USAGE, "'%s': a server has a port; write tcp://ADDRESS:80", options->url);
         return false;
     }
+    if (!cli_crew_check(&options->crew, &options->net)) {
+        return false;
+    }
     options->bind = url.addr;
     return cli_net_check_tcp(&options->net) && cli_net_check_local(&options->net, &options->bind);
 }

@@ -463,6 +463,9 @@ static bool set_crew(struct options *options, struct cli_tunnel_options *tunnel)
 {
     const struct cli_crew_options *crew = &options->crew;
     tunnel->crew = *crew;
+    if (!cli_crew_check(crew, &options->net)) {
+        return false;
+    }
     if (!crew->is_given || !tunnel->is_client) {
         options->conns = options->conns != 0 ? options->conns : 1;
         return true;

@@ -4,11 +4,9 @@
  */
 #include "cli/crew.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -16,8 +14,6 @@
 #include "cli/control.h"
 
 enum {
-    /* Queues are opened once: a command that is to grow later needs them from the start. */
-    WORKERS_ROOM = 8,
     RING_BYTES = 4 << 20, /* more than a tun's receive gives at once */
     SHARE_SPARE = 8,
     PORT_EPHEMERAL = 49152
@@ -34,78 +30,6 @@ static weir_nsec clock_now(void)
     (void)clock_gettime(CLOCK_MONOTONIC, &time);
     return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
 }
-
-/* --- options ---------------------------------------------------------------------------------- */
-
-enum option_key {
-    KEY_WORKERS = 0x3000,
-    KEY_CONTROL,
-    KEY_METRICS
-};
-
-static const struct argp_option option_list[] = {
-    {"workers", KEY_WORKERS, "N|auto", 0,
-     "Run on N threads, 1 to 61, or on as many as the load asks for; \"weir ctl resize\", SIGUSR1 "
-     "and SIGUSR2 change the number",
-     8},
-    {"control", KEY_CONTROL, "PATH", 0,
-     "With --workers: the socket for weir ctl and weir top (default: a file named after the "
-     "process id in $XDG_RUNTIME_DIR/weir, /run/weir or /tmp/weir-UID); none: there is none",
-     8},
-    {"metrics", KEY_METRICS, "ADDR:PORT", 0,
-     "With --workers: figures for Prometheus over HTTP, such as 127.0.0.1:9100", 8},
-    {0}};
-
-static uint32_t processors(void)
-{
-    long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : (uint32_t)count;
-}
-
-static error_t finish_options(struct cli_crew_options *options)
-{
-    if (!options->is_given) {
-        if (options->control != NULL || options->metrics != NULL) {
-            return cli_fail(EINVAL, "--%s goes with --workers only",
-                            options->control != NULL ? "control" : "metrics");
-        }
-        return 0;
-    }
-    uint32_t max = processors();
-    max = max < WORKERS_ROOM ? WORKERS_ROOM : max;
-    max = max < options->workers ? options->workers : max;
-    options->workers_max = max < CLI_CREW_SHARDS ? max : CLI_CREW_SHARDS;
-    return 0;
-}
-
-static error_t parse_option(int key, char *text, struct argp_state *state)
-{
-    struct cli_crew_options *options = state->input;
-    uint64_t count = 1;
-    switch (key) {
-    case KEY_WORKERS:
-        options->is_auto = strcmp(text, "auto") == 0;
-        if (!options->is_auto && (!cli_read_count(text, CLI_CREW_SHARDS, &count) || count == 0)) {
-            return cli_fail(EINVAL, "--workers '%s' is neither a number from 1 to %d nor auto",
-                            text, CLI_CREW_SHARDS);
-        }
-        options->workers = (uint32_t)count;
-        options->is_given = true;
-        return 0;
-    case KEY_CONTROL:
-        options->control = text;
-        return 0;
-    case KEY_METRICS:
-        options->metrics = text;
-        return 0;
-    case ARGP_KEY_END:
-        return finish_options(options);
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-const struct argp cli_crew_argp = {.options = option_list, .parser = parse_option};
 
 /* --- queues without packets ------------------------------------------------------------------- */
 
@@ -245,6 +169,8 @@ static void open_steer(struct cli_crew *crew)
                         is_rudp ? WEIR_STEER_RUDP : WEIR_STEER_REMOTE, &crew->steer, problem);
     if (status != WEIR_OK) {
         crew->steer = NULL;
+    }
+    if (status != WEIR_OK && !crew->config.is_quiet) {
         cli_warn("%s; root, or CAP_BPF and CAP_NET_ADMIN, would spread them by connection",
                  problem[0] != 0 ? problem : weir_status_text(status));
     }
@@ -375,7 +301,7 @@ static bool open_shards(struct cli_crew *crew)
  * gain nothing. */
 static void set_limits(const struct cli_crew_options *options, struct weir_crew_config *config)
 {
-    const uint32_t max = processors();
+    const uint32_t max = cli_crew_processors();
     if (options->is_auto) {
         config->limits.queue_delay = WEIR_MSEC;
         config->limits.busy_permille = 800;
@@ -415,7 +341,9 @@ static bool open_crew(struct cli_crew *crew)
     if (status != WEIR_OK) {
         crew->crew = NULL;
         cli_fail(CLI_FAILED, "cannot prepare %u workers: %s%s", options->workers_max,
-                 weir_status_text(status), status == WEIR_ERR_OS ? "; see ulimit -n" : "");
+                 weir_status_text(status),
+                 status == WEIR_ERR_OS || status == WEIR_ERR_MEMORY ? "; see ulimit -n and -v"
+                                                                    : "");
         return false;
     }
     weir_crew_on_work(crew->crew, on_work);

@@ -43,6 +43,10 @@ struct cli_crew_options {
 /* --workers N|auto, --control PATH|none, --metrics ADDR:PORT; no arguments. The child input is a
  * zeroed struct cli_crew_options, filled when all options have been read. */
 extern const struct argp cli_crew_argp;
+/* False with the line printed (CLI_USAGE): a driver that many threads cannot share. */
+bool cli_crew_check(const struct cli_crew_options *options, const struct cli_net_options *net);
+/* Those that the system runs threads on. */
+uint32_t cli_crew_processors(void);
 
 /* --- a crew ----------------------------------------------------------------------------------- */
 
@@ -75,6 +79,7 @@ struct cli_crew_config {
     size_t shard_bytes, shard_secondary_bytes; /* as in weir_crew_config; 0: its default */
     uint32_t shards;                           /* a prime; 0: CLI_CREW_SHARDS */
     weir_nsec goodbye_max;                     /* how long has_ended is waited for; 0: 1 s */
+    bool is_quiet;                             /* no word about packets that cannot be steered */
     bool has_queues; /* false: the shards have descriptors of their own only (weir_crew_watch) */
     const struct cli_crew_command *command;
     void *user; /* of the command's open, close, is_done, has_ended */

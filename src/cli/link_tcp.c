@@ -2,7 +2,7 @@
 /*
  * link_tcp.c - tcp:// for the commands: connections and messages over weir's own TCP and IP.
  *
- * Memory: one struct cli_tcp, and for each connection one struct cli_tcp_conn, on the heap; the
+ * Memory: one struct cli_tcp, and on its own heap one struct cli_tcp_conn for each connection; the
  * engine's block is the link's.
  */
 #include "cli/link_tcp.h"
@@ -203,7 +203,7 @@ static bool open_tcp(struct cli_link *link, const struct cli_link_options *optio
 static struct cli_tcp_conn *make_conn(struct cli_tcp *tcp, struct weir_tcp_conn *handle,
                                       bool is_passive)
 {
-    struct cli_tcp_conn *conn = calloc(1, sizeof(*conn));
+    struct cli_tcp_conn *conn = cli_heap_take_zeroed(&tcp->heap, sizeof(*conn));
     if (conn != NULL) {
         conn->conn = handle;
         conn->is_passive = is_passive;
@@ -428,7 +428,8 @@ static void close_tcp(struct cli_link *link)
         }
         cli_tcp_free_all(tcp);
     }
-    free(tcp->out);
+    cli_heap_give(&tcp->heap, tcp->out, tcp->out_bytes);
+    cli_heap_fini(&tcp->heap);
     free(tcp);
     link->engine = NULL;
 }

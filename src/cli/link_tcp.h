@@ -20,6 +20,7 @@
 #define WEIR_CLI_LINK_TCP_H
 
 #include "base/list.h"
+#include "cli/heap.h"
 #include "cli/link.h"
 
 enum {
@@ -36,7 +37,7 @@ enum {
     CLI_TCP_WORD_BYTES_MAX = CLI_TCP_HEADER_BYTES + 4 + CLI_TCP_TEXT_BYTES
 };
 
-/* A cli_conn of this transport, on the heap; the engine's user pointer. */
+/* A cli_conn of this transport, on cli_tcp.heap as what it points to; the engine's user pointer. */
 struct cli_tcp_conn {
     struct weir_tcp_conn *conn; /* NULL: the engine knows it no more */
     struct weir_link all;       /* on cli_tcp.all until it is freed */
@@ -62,6 +63,7 @@ struct cli_tcp_conn {
 
 struct cli_tcp {
     struct cli_link *link;
+    struct cli_heap heap;
     struct weir_tcp *engine;
     struct weir_verbs verbs; /* the engine's, with the link's own times */
     const struct cli_net_options *net;

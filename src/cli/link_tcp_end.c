@@ -9,7 +9,6 @@
  * An abort lets what is queued go for a second at most, so that its word gets there; one without a
  * word is a reset.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -51,10 +50,16 @@ bool cli_tcp_tell(struct cli_tcp_conn *conn, enum cli_cause cause, uint32_t code
 
 /* --- our end ---------------------------------------------------------------------------------- */
 
-static void drop_word(struct cli_tcp_conn *conn)
+static void drop_word(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
 {
-    free(conn->word);
+    cli_heap_give(&tcp->heap, conn->word, conn->word_bytes);
     conn->word = NULL;
+}
+
+static void drop_backlog(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
+{
+    cli_heap_give(&tcp->heap, conn->backlog, conn->backlog_bytes);
+    conn->backlog = NULL;
 }
 
 bool cli_tcp_flush_backlog(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
@@ -65,8 +70,7 @@ bool cli_tcp_flush_backlog(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
         if (status == WEIR_ERR_FULL || status == WEIR_AGAIN) {
             return false;
         }
-        free(conn->backlog);
-        conn->backlog = NULL;
+        drop_backlog(tcp, conn);
     }
     return true;
 }
@@ -90,7 +94,7 @@ static void proceed(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
         if (status == WEIR_ERR_FULL || status == WEIR_AGAIN) {
             return;
         }
-        drop_word(conn);
+        drop_word(tcp, conn);
     }
     conn->is_fin = weir_tcp_close(tcp->engine, conn->conn) != WEIR_AGAIN;
 }
@@ -103,12 +107,13 @@ static void abort_now(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
     proceed(tcp, conn);
 }
 
-static void make_word(struct cli_tcp_conn *conn, uint8_t kind, uint32_t code, const char *text)
+static void make_word(struct cli_tcp *tcp, struct cli_tcp_conn *conn, uint8_t kind, uint32_t code,
+                      const char *text)
 {
     size_t length = strlen(text);
     length = length < CLI_TCP_TEXT_BYTES ? length : CLI_TCP_TEXT_BYTES - 1;
     conn->word_bytes = (uint32_t)(CLI_TCP_HEADER_BYTES + 4 + length);
-    conn->word = malloc(conn->word_bytes);
+    conn->word = cli_heap_take(&tcp->heap, conn->word_bytes);
     if (conn->word != NULL) {
         cli_tcp_set_header(conn->word, kind, 4 + length);
         weir_store32(conn->word + CLI_TCP_HEADER_BYTES, code);
@@ -128,7 +133,7 @@ void cli_tcp_end(struct cli_tcp *tcp, struct cli_tcp_conn *conn, uint8_t kind, u
         conn->is_ending = true;
         if (!is_silent && !tcp->is_raw) {
             (void)weir_tcp_pause(tcp->engine, conn->conn, false); /* the peer's end may be held */
-            make_word(conn, kind, code, text);
+            make_word(tcp, conn, kind, code, text);
         }
     }
     if (is_silent) {
@@ -151,18 +156,18 @@ void cli_tcp_answer_end(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
 
 /* --- events ----------------------------------------------------------------------------------- */
 
-static void free_parts(struct cli_tcp_conn *conn)
+static void free_parts(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
 {
-    free(conn->partial);
-    free(conn->backlog);
-    free(conn->word);
-    free(conn);
+    cli_heap_give(&tcp->heap, conn->partial, conn->partial_room);
+    drop_backlog(tcp, conn);
+    drop_word(tcp, conn);
+    cli_heap_give(&tcp->heap, conn, sizeof(*conn));
 }
 
 void cli_tcp_free_conn(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
 {
     weir_list_remove(&tcp->all, &conn->all);
-    free_parts(conn);
+    free_parts(tcp, conn);
 }
 
 void cli_tcp_free_dead(struct cli_tcp *tcp)
@@ -178,7 +183,7 @@ void cli_tcp_free_all(struct cli_tcp *tcp)
     struct weir_link *next = NULL;
     for (struct weir_link *link = weir_list_first(&tcp->all); link != NULL; link = next) {
         next = weir_list_next(&tcp->all, link);
-        free_parts(WEIR_CONTAINER(link, struct cli_tcp_conn, all));
+        free_parts(tcp, WEIR_CONTAINER(link, struct cli_tcp_conn, all));
     }
     weir_list_init(&tcp->all);
 }
@@ -213,9 +218,8 @@ bool cli_tcp_on_closed(struct cli_tcp *tcp, struct cli_tcp_conn *conn,
     if (weir_link_is_linked(&conn->wanting)) {
         weir_list_remove(&tcp->wanting, &conn->wanting);
     }
-    drop_word(conn);
-    free(conn->backlog);
-    conn->backlog = NULL;
+    drop_word(tcp, conn);
+    drop_backlog(tcp, conn);
     conn->conn = NULL;
     tcp->dead = conn;
     if (tcp->opened == conn) {

@@ -5,7 +5,6 @@
  * Memory: a message that lies whole in what TCP hands over is not copied; one that comes in parts
  * is put together on the heap, which grows with what has come, not with what was announced.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -123,7 +122,8 @@ static bool take_header(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
     return conn->header_used == CLI_TCP_HEADER_BYTES;
 }
 
-static bool grow_partial(struct cli_tcp_conn *conn, uint32_t needed, uint32_t whole)
+static bool grow_partial(struct cli_tcp *tcp, struct cli_tcp_conn *conn, uint32_t needed,
+                         uint32_t whole)
 {
     if (needed <= conn->partial_room) {
         return true;
@@ -131,20 +131,24 @@ static bool grow_partial(struct cli_tcp_conn *conn, uint32_t needed, uint32_t wh
     uint64_t room = conn->partial_room == 0 ? PARTIAL_BYTES : 2 * (uint64_t)conn->partial_room;
     room = room < needed ? needed : room;
     room = room < whole ? room : whole;
-    uint8_t *grown = realloc(conn->partial, room);
+    uint8_t *grown = cli_heap_take(&tcp->heap, room);
     if (grown != NULL) {
+        if (conn->partial_used > 0) {
+            memcpy(grown, conn->partial, conn->partial_used);
+        }
+        cli_heap_give(&tcp->heap, conn->partial, conn->partial_room);
         conn->partial = grown;
         conn->partial_room = (uint32_t)room;
     }
     return grown != NULL;
 }
 
-static void drop_partial(struct cli_tcp_conn *conn)
+static void drop_partial(struct cli_tcp *tcp, struct cli_tcp_conn *conn)
 {
     conn->partial_used = 0;
     conn->header_used = 0;
     if (conn->partial_room > PARTIAL_BYTES * 8) {
-        free(conn->partial);
+        cli_heap_give(&tcp->heap, conn->partial, conn->partial_room);
         conn->partial = NULL;
         conn->partial_room = 0;
     }
@@ -156,7 +160,7 @@ bool cli_tcp_take_frame(struct cli_tcp *tcp, struct cli_event *event)
     event->conn = (struct cli_conn *)(void *)conn;
     if (conn->header_used < CLI_TCP_HEADER_BYTES) {
         if (conn->partial_used != 0) {
-            drop_partial(conn); /* of the message before, which was told */
+            drop_partial(tcp, conn); /* of the message before, which was told */
         }
         if (!take_header(tcp, conn)) {
             return false;
@@ -174,7 +178,7 @@ bool cli_tcp_take_frame(struct cli_tcp *tcp, struct cli_event *event)
     }
     size_t take = whole - conn->partial_used;
     take = take < tcp->rest.length ? take : tcp->rest.length;
-    if (take > 0 && !grow_partial(conn, conn->partial_used + (uint32_t)take, whole)) {
+    if (take > 0 && !grow_partial(tcp, conn, conn->partial_used + (uint32_t)take, whole)) {
         return break_off(tcp, conn, CLI_CAUSE_CUT, event);
     }
     if (take > 0) {
@@ -194,10 +198,11 @@ bool cli_tcp_take_frame(struct cli_tcp *tcp, struct cli_event *event)
 static bool grow_out(struct cli_tcp *tcp, size_t needed)
 {
     if (needed > tcp->out_bytes) {
-        uint8_t *grown = realloc(tcp->out, needed);
+        uint8_t *grown = cli_heap_take(&tcp->heap, needed);
         if (grown == NULL) {
             return false;
         }
+        cli_heap_give(&tcp->heap, tcp->out, tcp->out_bytes);
         tcp->out = grown;
         tcp->out_bytes = needed;
     }
@@ -207,7 +212,7 @@ static bool grow_out(struct cli_tcp *tcp, size_t needed)
 /* An answer to what has just come must not depend on who has the control blocks. */
 static bool keep_backlog(struct cli_tcp *tcp, struct cli_tcp_conn *conn, size_t length)
 {
-    conn->backlog = malloc(length);
+    conn->backlog = cli_heap_take(&tcp->heap, length);
     if (conn->backlog == NULL) {
         return false;
     }

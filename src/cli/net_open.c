@@ -132,7 +132,7 @@ static struct weir_driver *open_frames(struct queue *queue)
     return NULL;
 }
 
-/* --- around them: each closes driver and gives NULL when it cannot be wrapped ------------------ */
+/* --- around them: each closes driver and gives NULL when it cannot be wrapped ----------------- */
 
 static struct weir_driver *wrap_loss(const struct queue *queue, struct weir_driver *driver)
 {

@@ -357,6 +357,7 @@ static int run_crew(struct team *team)
                                      .bind = options->udp,
                                      .shard_secondary_bytes = SHARD_SECONDARY_BYTES,
                                      .shards = team->words.count,
+                                     .is_quiet = options->is_quiet,
                                      .has_queues = !options->is_client,
                                      .goodbye_max = options->drain + CLI_TUNNEL_FINISH + WEIR_SEC,
                                      .command = &command,

@@ -148,7 +148,8 @@ void weir_hear_close(struct weir_hear *hear)
 /* --- hearing ---------------------------------------------------------------------------------- */
 
 uint32_t weir_hear_receive(struct weir_hear *hear, weir_nsec now, bool must_look,
-                           struct weir_packet *packets, uint32_t packets_max)
+                           struct weir_driver_stats *stats, struct weir_packet *packets,
+                           uint32_t packets_max)
 {
     uint32_t count = 0;
     if (!weir_hear_is_open(hear) || (now < hear->look_at && !must_look)) {
@@ -158,15 +159,20 @@ uint32_t weir_hear_receive(struct weir_hear *hear, weir_nsec now, bool must_look
     for (uint32_t i = 0; i < WEIR_HEAR_FRAMES && count < packets_max; i++) {
         ssize_t length =
             recv(hear->socket_fd, hear->frames[i], WEIR_HEAR_FRAME_BYTES, MSG_DONTWAIT | MSG_TRUNC);
+        stats->rx_calls++;
         if (length < 0) {
             break;
         }
-        if (length <= WEIR_HEAR_FRAME_BYTES) {
-            packets[count++] = (struct weir_packet){.data = hear->frames[i],
-                                                    .length = (uint32_t)length,
-                                                    .path = &weir_frame_path,
-                                                    .protocol = WEIR_PROTOCOL_FRAME};
+        if (length > WEIR_HEAR_FRAME_BYTES) {
+            stats->rx_truncated++;
+            continue;
         }
+        stats->rx_datagrams++;
+        stats->rx_bytes += (uint64_t)length;
+        packets[count++] = (struct weir_packet){.data = hear->frames[i],
+                                                .length = (uint32_t)length,
+                                                .path = &weir_frame_path,
+                                                .protocol = WEIR_PROTOCOL_FRAME};
     }
     return count;
 }

@@ -47,9 +47,11 @@ static inline bool weir_hear_is_open(const struct weir_hear *hear)
 
 /* What is heard: not to be taken from the queue itself. */
 bool weir_hear_is_heard(const uint8_t *frame, uint32_t length);
-/* Frames heard since, at most packets_max; returns how many. They stay until the next call. Looks
- * now and then only, unless must_look: it is a system call that mostly finds nothing. */
+/* Frames heard since, at most packets_max; returns how many, and counts them in stats. They stay
+ * until the next call. Looks now and then only, unless must_look: it is a system call that mostly
+ * finds nothing. */
 uint32_t weir_hear_receive(struct weir_hear *hear, weir_nsec now, bool must_look,
-                           struct weir_packet *packets, uint32_t packets_max);
+                           struct weir_driver_stats *stats, struct weir_packet *packets,
+                           uint32_t packets_max);
 
 #endif

@@ -127,13 +127,13 @@ static enum weir_status packet_receive(struct weir_driver *driver, weir_nsec now
     struct packet *packet = packet_of(driver);
     enum weir_status status = WEIR_OK;
     WEIR_ASSERT(room.length >= packet->slot_bytes && packets_max > 0);
-    *count = weir_hear_receive(&packet->hear, now, false, packets, packets_max);
+    *count = weir_hear_receive(&packet->hear, now, false, &driver->stats, packets, packets_max);
     driver->is_rx_full = *count == packets_max;
     if (!driver->is_rx_full) {
         status = receive_queue(packet, room, packets, packets_max, count);
     }
     if (*count == 0) {
-        *count = weir_hear_receive(&packet->hear, now, true, packets, packets_max);
+        *count = weir_hear_receive(&packet->hear, now, true, &driver->stats, packets, packets_max);
     }
     return *count > 0 ? WEIR_OK : status;
 }
@@ -293,12 +293,15 @@ static enum weir_status join_group(struct packet *packet, const struct weir_pack
                                    char problem[WEIR_PROBLEM_BYTES])
 {
     enum {
-        TYPE_SHIFT = 16
+        TYPE_SHIFT = 16,
+        /* Newer than the headers of some systems; a kernel that does not know it wastes time. */
+        FANOUT_IGNORE_OUTGOING = 0x4000
     };
 
     int group = 0;
     socklen_t length = sizeof(group);
-    unsigned ask = (unsigned)PACKET_FANOUT_HASH << TYPE_SHIFT;
+    /* What we send is not to come back: asked for each socket, and of the group once more. */
+    unsigned ask = (unsigned)(PACKET_FANOUT_HASH | FANOUT_IGNORE_OUTGOING) << TYPE_SHIFT;
     if (config->first == NULL) {
         ask |= (unsigned)PACKET_FANOUT_FLAG_UNIQUEID << TYPE_SHIFT;
     } else if (getsockopt(((const struct packet *)(const void *)config->first)->fd, SOL_PACKET,

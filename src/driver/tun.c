@@ -107,10 +107,10 @@ static enum weir_status tun_receive(struct weir_driver *driver, weir_nsec now,
 {
     struct tun *tun = tun_of(driver);
     WEIR_ASSERT(room.length >= driver->rx_room_bytes && packets_max > 0);
-    *count = weir_hear_receive(&tun->hear, now, false, packets, packets_max);
+    *count = weir_hear_receive(&tun->hear, now, false, &driver->stats, packets, packets_max);
     enum weir_status status = receive_queue(tun, room, packets, packets_max, count);
     if (*count == 0) {
-        *count = weir_hear_receive(&tun->hear, now, true, packets, packets_max);
+        *count = weir_hear_receive(&tun->hear, now, true, &driver->stats, packets, packets_max);
     }
     return *count > 0 ? WEIR_OK : status;
 }

@@ -324,7 +324,7 @@ static enum weir_status receive_queue(struct crew_worker *worker, uint32_t queue
     worker->is_moving |= *count > 0;
     crew_count(&worker->figures.stats.packets, *count);
     bool is_full = inner->is_rx_full || *count == batch->packets_max;
-    worker->driver.is_rx_full |= is_full;
+    worker->is_left |= is_full;
     weir_crew_note_look(worker, queue, batch->now, *count, is_full);
     if (queue == worker->index && worker->is_steered && !worker->is_drained) {
         uint64_t bytes = *count; /* one of nothing is something, too */
@@ -389,12 +389,38 @@ static void begin_round(struct crew_worker *worker, weir_nsec now)
     }
     worker->round_start = now;
     worker->is_moving = false;
-    worker->driver.is_rx_full = false;
+    worker->is_left = false;
     crew_count(&worker->figures.stats.rounds, 1);
     weir_crew_measure(worker, now);
     weir_crew_handover(worker, now);
     weir_crew_look(worker, now);
     weir_crew_run_posts(worker, now);
+}
+
+/* From where the last one stopped, until something is for us or the round is over. */
+static enum weir_status receive_some(struct crew_worker *worker, const struct batch *batch,
+                                     uint32_t *count)
+{
+    uint32_t sources = 2 + 2 * worker->crew->config.workers_max;
+    enum weir_status status = WEIR_OK;
+
+    give_back(worker);
+    if (worker->source == 0) {
+        begin_round(worker, batch->now);
+        if (!weir_crew_is_in(worker)) {
+            return WEIR_OK; /* the others may be further already, and no fence tells so */
+        }
+    }
+    while (status == WEIR_OK && *count == 0 && worker->source < sources) {
+        give_back(worker);
+        status = receive_source(worker, worker->source, batch, count);
+        worker->source += is_source_over(worker);
+    }
+    worker->is_left |= *count == batch->packets_max;
+    bool is_round_over = worker->source == sources;
+    worker->driver.is_rx_full = worker->is_left || !is_round_over;
+    worker->source = is_round_over ? 0 : worker->source;
+    return status;
 }
 
 static enum weir_status crew_receive(struct weir_driver *driver, weir_nsec now,
@@ -403,26 +429,14 @@ static enum weir_status crew_receive(struct weir_driver *driver, weir_nsec now,
 {
     struct crew_worker *worker = (struct crew_worker *)(void *)driver;
     const struct batch batch = {now, room, packets, packets_max};
-    uint32_t sources = 2 + 2 * worker->crew->config.workers_max;
-    enum weir_status status = WEIR_OK;
-
     *count = 0;
     worker->receive_at = now;
-    give_back(worker);
-    if (worker->source == 0) {
-        begin_round(worker, now);
-        if (!weir_crew_is_in(worker)) {
-            return WEIR_OK; /* the others may be further already, and no fence tells so */
-        }
+    enum weir_status status = receive_some(worker, &batch, count);
+    /* The end of a round, where a source was left with more: the loop would take nothing for the
+     * end of all, and send as if nobody waited. */
+    if (status == WEIR_OK && *count == 0 && worker->source == 0 && worker->is_left) {
+        status = receive_some(worker, &batch, count);
     }
-    while (status == WEIR_OK && *count == 0 && worker->source < sources) {
-        give_back(worker);
-        status = receive_source(worker, worker->source, &batch, count);
-        worker->source += is_source_over(worker);
-    }
-    bool is_round_over = worker->source == sources;
-    driver->is_rx_full |= !is_round_over;
-    worker->source = is_round_over ? 0 : worker->source;
     wake_others(worker); /* not only before we sleep: under full load we never do */
     return status;
 }

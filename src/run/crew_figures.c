@@ -75,6 +75,7 @@ void weir_crew_note_look(struct crew_worker *worker, uint32_t queue, weir_nsec n
     meter->was_left[queue] = is_left;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): clang-tidy 14 misses the store */
 static void store(uint64_t *figure, uint64_t value)
 {
     __atomic_store_n(figure, value, __ATOMIC_RELAXED);
@@ -110,11 +111,6 @@ static void put_out_touched(struct crew_worker *worker)
     store(&worker->figures.stats.connections, connections);
 }
 
-static bool is_past(uint64_t figure, uint64_t limit)
-{
-    return limit != 0 && figure > limit;
-}
-
 static void put_out_means(struct crew_worker *worker)
 {
     const struct weir_crew_limits *limits = &worker->crew->config.limits;
@@ -123,10 +119,7 @@ static void put_out_means(struct crew_worker *worker)
     store(&stats->queue_length, meter->length.eighths / 8);
     store(&stats->queue_delay, meter->delay.eighths / 8);
     store(&stats->busy_permille, meter->busy.eighths / 8);
-    bool is_asking = is_past(stats->connections, limits->connections) ||
-                     is_past(stats->queue_length, (uint64_t)limits->queue_packets * 1000) ||
-                     is_past(stats->queue_delay, limits->queue_delay) ||
-                     is_past(stats->busy_permille, limits->busy_permille);
+    bool is_asking = weir_crew_is_past(limits, stats);
     __atomic_store_n(&worker->asks, is_asking && meter->windows >= WARM_WINDOWS ? 1 : 0,
                      __ATOMIC_RELAXED);
 }

@@ -9,11 +9,11 @@
  * queues and rings what belongs to the worker's own shards, the endpoint spreads it over them.
  *
  * Atomics, all of them here: control (stored by the coordinator), finished, is_asleep, is_ended,
- * asks and the figures (each stored by its worker), a shard's figures (the worker that runs it),
- * is_stopping and is_dismissed (coordinator), posted (a bit is set by who posts, cleared by the
- * worker that runs the shard). Whoever wakes a worker adds 0 to is_asleep after what it has done, the worker swaps 1 in before it looks
- * for that once more: the two come in one order or the other, so one of them sees. Likewise
- * control, between a post and the next change.
+ * asks, measured_at and the figures (each stored by its worker), a shard's figures (the worker that
+ * runs it), is_stopping and is_dismissed (coordinator), posted (a bit is set by who posts, cleared
+ * by the worker that runs the shard). Whoever wakes a worker adds 0 to is_asleep after what it has
+ * done, the worker swaps 1 in before it looks for that once more: the two come in one order or the
+ * other, so one of them sees. Likewise control, between a post and the next change.
  */
 #ifndef WEIR_RUN_CREW_INTERNAL_H
 #define WEIR_RUN_CREW_INTERNAL_H
@@ -36,6 +36,7 @@ union crew_shard_figures {
     uint64_t words[sizeof(struct weir_crew_shard_stats) / sizeof(uint64_t)];
 };
 
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): fields in the order they are read in */
 struct crew_shard {
     WEIR_CREW_ALIGNED void *endpoint;
     const struct weir_verbs *verbs;
@@ -160,6 +161,7 @@ struct crew_worker {
     weir_nsec round_start; /* when all sources were last begun with */
     weir_nsec receive_at;  /* the time of this receive */
     bool is_moving;        /* that round has brought anything further */
+    bool is_left;          /* a source had more than it gave in it */
     weir_nsec blocked_at;  /* leaving: since when the queue takes nothing; 0: it does */
     uint32_t first_epoch;  /* that it works in: until then it waits */
     union crew_figures figures;
@@ -177,7 +179,7 @@ struct crew_policy {
     bool is_idle, has_shrunk;
     weir_nsec idle_since, shrunk_at; /* with these */
     weir_nsec changed_at;
-    uint32_t holds;                  /* so many times the hold */
+    uint32_t holds; /* so many times the hold */
 };
 
 enum {
@@ -306,6 +308,8 @@ uint32_t weir_crew_pause_bucket(weir_nsec pause);
 
 /* crew_policy.c */
 bool weir_crew_are_limits_valid(const struct weir_crew_config *config);
+bool weir_crew_is_past(const struct weir_crew_limits *limits,
+                       const struct weir_crew_worker_stats *stats);
 
 /* crew.c */
 /* Now, if it is asleep. */

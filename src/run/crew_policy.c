@@ -10,7 +10,8 @@
 #include "run/crew_internal.h"
 
 enum {
-    HOLDS_MAX = 16
+    HOLDS_MAX = 16,
+    IDLE_DEFAULT = 500
 };
 
 static uint32_t workers_max(const struct weir_crew_config *config)
@@ -23,9 +24,11 @@ static uint32_t workers_min(const struct weir_crew_config *config)
     return config->limits.workers_min == 0 ? 1 : config->limits.workers_min;
 }
 
+/* Also who is asked for no such limit must not be given what he cannot do. */
 static uint32_t idle_permille(const struct weir_crew_limits *limits)
 {
-    return limits->idle_permille == 0 ? limits->busy_permille / 2 : limits->idle_permille;
+    uint32_t of_busy = limits->busy_permille == 0 ? IDLE_DEFAULT : limits->busy_permille / 2;
+    return limits->idle_permille == 0 ? of_busy : limits->idle_permille;
 }
 
 bool weir_crew_are_limits_valid(const struct weir_crew_config *config)
@@ -42,11 +45,29 @@ static bool has_limits(const struct weir_crew_limits *limits)
            limits->busy_permille != 0;
 }
 
+static bool is_over(uint64_t figure, uint64_t limit)
+{
+    return limit != 0 && figure > limit;
+}
+
+bool weir_crew_is_past(const struct weir_crew_limits *limits,
+                       const struct weir_crew_worker_stats *stats)
+{
+    return is_over(stats->connections, limits->connections) ||
+           is_over(stats->queue_length, (uint64_t)limits->queue_packets * 1000) ||
+           is_over(stats->queue_delay, limits->queue_delay) ||
+           is_over(stats->busy_permille, limits->busy_permille);
+}
+
+/* Who has asked and fallen asleep does not take it back: what is left of its means says. */
 static bool is_asked(const struct weir_crew *crew, uint32_t workers)
 {
     bool is_asked = false;
     for (uint32_t i = 0; i < workers; i++) {
-        is_asked |= __atomic_load_n(&crew->workers[i].asks, __ATOMIC_RELAXED) != 0;
+        struct weir_crew_worker_stats stats;
+        is_asked |= __atomic_load_n(&crew->workers[i].asks, __ATOMIC_RELAXED) != 0 &&
+                    weir_crew_worker_stats(crew, i, &stats) == WEIR_OK &&
+                    weir_crew_is_past(&crew->config.limits, &stats);
     }
     return is_asked;
 }
@@ -75,8 +96,8 @@ static bool would_fewer_do(const struct weir_crew *crew, uint32_t workers)
         length = weir_max_u64(length, stats.queue_length);
         delay = weir_max_u64(delay, stats.queue_delay);
     }
-    return is_within(connections * 4, (uint64_t)limits->connections * fewer * 3) &&
-           is_within(busy, (uint64_t)idle_permille(limits) * fewer) &&
+    return is_within(connections * 4, (uint64_t)limits->connections * 3 * fewer) &&
+           busy <= (uint64_t)idle_permille(limits) * fewer &&
            is_within(length * workers * 2, (uint64_t)limits->queue_packets * 1000 * fewer) &&
            is_within(delay * workers * 2, limits->queue_delay * fewer);
 }
@@ -96,7 +117,7 @@ static bool grow(struct weir_crew *crew, uint32_t workers, weir_nsec now)
         return false;
     }
     if (policy->has_shrunk && now - policy->shrunk_at < 2 * hold) {
-        policy->holds = (uint32_t)weir_min_u64(2 * policy->holds, HOLDS_MAX);
+        policy->holds = (uint32_t)weir_min_u64((uint64_t)2 * policy->holds, HOLDS_MAX);
     } else if (now - policy->changed_at > 4 * hold) {
         policy->holds = 1;
     }

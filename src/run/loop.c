@@ -361,18 +361,17 @@ static enum weir_status wait_for_work(struct weir_loop *loop, weir_nsec timeout,
     return status;
 }
 
+/* Time and output go on when a receive has failed: of many queues, or for a moment. */
 static enum weir_status do_work(struct weir_loop *loop, bool is_readable)
 {
-    enum weir_status status = is_readable ? receive_all(loop) : WEIR_OK;
-    if (status != WEIR_OK) {
-        return status;
-    }
+    enum weir_status received = is_readable ? receive_all(loop) : WEIR_OK;
     loop->now = read_clock(loop);
     if (loop->verbs->next_timeout(loop->endpoint) <= loop->now) {
         loop->verbs->timeout(loop->endpoint, loop->now);
         drain_events(loop);
     }
-    return output_all(loop, true);
+    enum weir_status sent = output_all(loop, true);
+    return received == WEIR_OK ? sent : received;
 }
 
 enum weir_status weir_loop_run_once(struct weir_loop *loop, weir_nsec timeout)

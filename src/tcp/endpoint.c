@@ -240,6 +240,8 @@ const struct weir_tcp_stats *weir_tcp_stats(const struct weir_tcp *endpoint)
     return &endpoint->stats;
 }
 
+_Static_assert((int)WEIR_TCP_DROP_COUNT <= (int)WEIR_FIGURES_DROPS_MAX, "each has its figure");
+
 static const char *const drop_names[WEIR_TCP_DROP_COUNT + 1] = {
     [WEIR_TCP_DROP_HEADER] = "header",
     [WEIR_TCP_DROP_CHECKSUM] = "checksum",

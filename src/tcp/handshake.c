@@ -117,6 +117,7 @@ void weir_tcp_establish(struct awake *awake, const struct weir_tcp_segment *segm
     }
     if (syns == 1) {
         weir_rtt_sample(&awake->rtt, weir_max_u64(ep->now - awake->syn_at, 1), 0);
+        ep->stats.rtt = weir_rtt_mean(ep->stats.rtt, ep->now - awake->syn_at);
     } else if (syns > 1 && awake->cc.kind != WEIR_CC_NONE && awake->cc.kind != WEIR_CC_BBR) {
         /* RFC 5681 3.1: a lost SYN or SYN-ACK leaves an initial window of one segment (MUST). */
         awake->cc.window_bytes = awake->mss;

@@ -55,7 +55,7 @@ start() {
     local name=$1
     shift
     : >"$work/$name.err"
-    "$weir" "$@" --control none >"$work/$name.out" 2>"$work/$name.err" &
+    "$weir" "$@" --control "$work/$name.sock" >"$work/$name.out" 2>"$work/$name.err" &
     server=$!
     pids+=("$server")
     for _ in $(seq 400); do
@@ -80,6 +80,7 @@ until_true() {
         "$@" && return
         sleep 0.05
     done
+    "$weir" ctl -s "$work/server.sock" status >&2 || true
     fail "waited 20 s for: $*"
 }
 
@@ -129,8 +130,14 @@ check_usage() {
     refuse '--control goes with --workers' perf -l rudp://127.0.0.1:0 --control none
     refuse '--metrics goes with --workers' recv rudp://127.0.0.1:0 --metrics 127.0.0.1:0
     refuse '--control goes with --workers' recv rudp://127.0.0.1:0 --control "$work/socket"
+    refuse 'is for one thread' recv rudp://127.0.0.1:0 --workers 2 --driver raw:127.0.0.1
+    refuse 'is for one thread' perf -l rudp://127.0.0.1:0 --workers 2 --driver raw:127.0.0.1
     start first recv rudp://127.0.0.1:0 -o "$work" --workers 2
     local code=0
+    (ulimit -n 24 && exec timeout 10 "$weir" perf -l rudp://127.0.0.1:0 --workers 2) 2>"$work/few.err" || code=$?
+    [ "$code" -eq 1 ] || fail "without descriptors: $code"
+    grep -q 'ulimit -n' "$work/few.err" || fail "no word of descriptors"
+    code=0
     timeout 10 "$weir" recv "$url" -o "$work" --workers 2 2>"$work/second.err" || code=$?
     [ "$code" -eq 1 ] || fail "a port that is taken: $code"
     stop TERM 0
@@ -201,10 +208,12 @@ check_others() {
 check_perf() {
     start server perf -l "$1://127.0.0.1:0" --workers 4 --json
     local before
-    before=$(threads)
     check_modes
     check_lines
-    until_true is_thread_count "$before"
+    # Signals of one kind that come faster than they are taken are one.
+    "$weir" ctl -s "$work/server.sock" resize 4 >"$work/resize" || fail "no way back to four workers"
+    sleep 0.2 # a thread that has ended is there for another moment
+    before=$(threads)
     kill -USR1 "$server"
     until_true is_thread_count $((before + 1))
     for left in 0 -1 -2 -3; do
@@ -311,6 +320,24 @@ check_limit() {
     done
 }
 
+# A signal ends transfers on every shard, with a word to each sender.
+check_stop() {
+    local all=() pid i
+    for i in 1 2 3 4; do
+        send "slow$i" --driver udp,loss=25%
+        all+=("$sent")
+        until_true is_begun "slow$i"
+    done
+    stop TERM 0
+    for i in 1 2 3 4; do
+        pid=0
+        wait "${all[i - 1]}" || pid=$?
+        [ "$pid" -eq 1 ] || fail "a send to a receiver that was stopped ended with $pid"
+    done
+    [ "$(cat "$work"/send-slow[1-4].err | grep -c 'stopped by its user')" -ge 1 ] ||
+        fail "no sender was told"
+}
+
 check_recv() {
     local i
     mkdir "$work/out" "$work/in"
@@ -320,8 +347,13 @@ check_recv() {
     for scheme in rudp kcp; do
         start recv recv $scheme://127.0.0.1:0 --workers 3 -o "$work/in"
         check_sends
-        [ $scheme = kcp ] || check_limit
-        stop TERM 0
+        if [ $scheme = rudp ]; then
+            check_limit
+            rm "$work/in/slow"[12]
+            check_stop
+        else
+            stop TERM 0
+        fi
         rm -rf "$work/in"
         start once recv $scheme://127.0.0.1:0 --workers 3 -o "$work/in" --once
         send 2

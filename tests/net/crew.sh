@@ -3,25 +3,26 @@
 # crew.sh - the kernel's TCP against weir's under a crew, whose number of workers changes all the time:
 # connections from the kernel, and from every shard.
 #
-#     crew.sh CREW_PROBE TCP_PROBE
+#     crew.sh CREW_PROBE TCP_PROBE INET_PROBE
 #
 # In a network namespace of its own, on a TUN device and a TAP device of four queues, and on a group of
 # four packet sockets. Needs root; ends with 77 where it cannot run.
 set -euo pipefail
 crew=$1
 tcp=$2
+inet=$3
 
 skip() {
     echo "crew.sh: skipped, $*"
     exit 77
 }
 
-if [ "${3-}" != inside ]; then
+if [ "${4-}" != inside ]; then
     [ "$(id -u)" = 0 ] || skip 'needs root'
     [ -e /dev/net/tun ] || skip 'there is no /dev/net/tun'
     command -v ip >/dev/null || skip 'needs iproute2'
     unshare -n true 2>/dev/null || skip 'may not make a network namespace'
-    exec unshare -n "$0" "$crew" "$tcp" inside
+    exec unshare -n "$0" "$crew" "$tcp" "$inet" inside
 fi
 
 work=$(mktemp -d)
@@ -122,6 +123,11 @@ for kind in tun tap packet; do
     ip address add fd07::1/64 dev weir0 nodad
     ip link set weir0 up
     load "$kind"
+    # All fragments of a packet come by one queue, or it would not be answered.
+    for addr in 10.7.0.2 fd07::2; do
+        timeout 60 "$inet" ping "$addr" 1400 3000 9000 20000 60000 >"$work/ping.log" 2>&1 ||
+            fail "$kind: a ping failed"
+    done
     calls "$kind"
     end "$kind"
     [ "$kind" != packet ] || ip link delete weir0

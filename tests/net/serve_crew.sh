@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# serve_crew.sh - weir serve and weir tunnel's server of tcp:// on several workers, whose number changes
-# while files go both ways, in a network namespace of its own.
+# serve_crew.sh - weir serve, and weir tunnel's server on our own IP, on several workers, whose number
+# changes while bytes go both ways, in a network namespace of its own.
 #
 #     serve_crew.sh WEIR TUNNEL_PROBE [BYTES]
 #
@@ -171,6 +171,40 @@ uploads() {
     rm "$dir/in/once" "$dir/in/number"
 }
 
+# Clients that are killed half-way, while others go on: nothing is left of theirs.
+broken() {
+    local url=$1 i client
+    curl -sS -f -g --limit-rate 20m -o "$work/beside" "$url/big" 2>>"$work/curl.err" &
+    client=$!
+    for i in $(seq 20); do
+        timeout "0.$((i % 5 + 1))" curl -s -g --limit-rate 2m -o /dev/null "$url/big" &
+        timeout "0.$((i % 5 + 1))" curl -s -g --limit-rate 2m -T "$dir/big" "$url/in/half.$i" &
+    done
+    resize server "$client"
+    cmp "$work/beside" "$dir/big" || fail 'beside broken clients a file is another'
+    for _ in $(seq 100); do
+        [ -z "$(find "$dir/in" -name '.weir*')" ] && break
+        sleep 0.05
+    done
+    [ -z "$(find "$dir/in" -name '*half*' -o -name '.weir*')" ] || fail 'half an upload is left'
+    rm "$work/beside"
+}
+
+# Requests sent ahead, which are held until their turn has come, while their shard moves.
+pipelined() {
+    local host=$1 i client
+    for i in $(seq 200); do
+        printf 'GET /numbers.txt HTTP/1.1\r\nHost: a\r\n\r\n'
+    done >"$work/requests"
+    printf 'GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' >>"$work/requests"
+    (exec 3<>"/dev/tcp/$host/80" && cat "$work/requests" >&3 && timeout 60 cat <&3 >"$work/answers") &
+    client=$!
+    resize server "$client"
+    [ "$(grep -ac '^HTTP/1.1 200 OK' "$work/answers")" -eq 201 ] || fail 'not all answers came'
+    tail -c "$bytes" "$work/answers" | cmp - "$dir/big" || fail 'the last of many answers is another'
+    rm "$work/answers"
+}
+
 # An answer on its way when the server is told to end arrives whole.
 last_answer() {
     local url=$1 client
@@ -193,15 +227,17 @@ start server '^serving' "$weir" serve "$dir" 'tcp://*:80' --upload --log "$work/
     --driver tun:weir0,10.7.0.2/24,fd07::2/64
 many http://10.7.0.2
 uploads http://10.7.0.2
+broken http://10.7.0.2
+pipelined 10.7.0.2
 big_files http://10.7.0.2
 big_files 'http://[fd07::2]'
 [ "$(awk '/^VmRSS/ {print $2}' "/proc/${pid_of[server]}/status")" -lt 600000 ] ||
     fail "the server takes $(awk '/^VmRSS/ {print $2}' "/proc/${pid_of[server]}/status") KiB"
 last_answer http://10.7.0.2
-# Whole lines, as many as there were answers.
+# Whole lines, as many as there were answers; uploads that broke off got none.
 ! grep -vE '^[0-9a-f.:]+ - - \[[^]]+\] "(GET|PUT) [^"]+ HTTP/1.1" [0-9]+ [0-9]+$' "$work/access.log" ||
     fail 'a line of the log is broken'
-[ "$(sed -n 's/.* connections, \([0-9]*\) requests$/\1/p' "$work/server.err")" -eq "$(wc -l <"$work/access.log")" ] ||
+[ "$(awk '/^answers:/ { print $2 + $5 + $7 + $9 }' "$work/server.err")" -eq "$(wc -l <"$work/access.log")" ] ||
     fail "the log has $(wc -l <"$work/access.log") lines"
 
 echo 'tun, a log that cannot be written'
@@ -212,30 +248,32 @@ stop server
 [ "$(grep -c "cannot write the log '/dev/full': No space left" "$work/server.err")" -eq 1 ] ||
     fail 'a lost log is not told once'
 
-echo 'tun, the tunnel over tcp://'
+echo 'tun, the tunnel over tcp://, rudp:// and kcp://'
 "$probe" serve hash >"$work/port" 2>"$work/target.err" &
 pid_of[target]=$!
 for _ in $(seq 100); do
     [ -s "$work/port" ] && break
     sleep 0.05
 done
-start server '^listening' "$weir" tunnel -l tcp://10.7.0.2:4000 -r "tcp://127.0.0.1:$(cat "$work/port")" \
-    --workers 3 --driver tun:weir0,10.7.0.2/24
-for i in 1 2 3; do
-    start "client$i" '^listening' "$weir" tunnel -l "tcp://*:$((8388 + i))" -r tcp://10.7.0.2:4000 \
-        --driver "tun:weir$i,10.8.$i.2/24"
+for scheme in tcp rudp kcp; do
+    start server '^listening' "$weir" tunnel -l "$scheme://10.7.0.2:4000" \
+        -r "tcp://127.0.0.1:$(cat "$work/port")" --workers 3 --driver tun:weir0,10.7.0.2/24
+    for i in 1 2 3; do
+        start "client$i" '^listening' "$weir" tunnel -l "tcp://*:$((8388 + i))" -r "$scheme://10.7.0.2:4000" \
+            --driver "tun:weir$i,10.8.$i.2/24"
+    done
+    clients=()
+    for i in 1 2 3; do
+        timeout 100 "$probe" ask $((8388 + i)) 50 $((bytes / 200)) &
+        clients+=($!)
+    done
+    resize server "${clients[@]}"
+    for i in 1 2 3; do
+        stop "client$i"
+    done
+    stop server
+    grep -q '^150 connections.* 0 cut' "$work/server.err" || fail "$scheme: not 150 connections"
 done
-clients=()
-for i in 1 2 3; do
-    timeout 100 "$probe" ask $((8388 + i)) 50 $((bytes / 200)) &
-    clients+=($!)
-done
-resize server "${clients[@]}"
-for i in 1 2 3; do
-    stop "client$i"
-done
-stop server
-grep -q '^150 connections.* 0 cut' "$work/server.err" || fail 'not 150 connections'
 
 echo 'veth, packet sockets'
 unshare -n sleep 600 &

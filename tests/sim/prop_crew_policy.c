@@ -23,9 +23,10 @@ enum {
     WAITING_MAX = 4096,
     PACKET_BYTES = 8,
     COST_US = 500, /* of a packet */
-    ADAPT_MS = 100,
-    HOLD_SEC = 2
+    ADAPT_MS = 100
 };
+
+#define HOLD (2 * WEIR_SEC)
 
 struct arrived {
     weir_nsec at;
@@ -231,7 +232,7 @@ static void open_world(uint64_t seed, const struct weir_crew_limits *limits)
     config.ring_bytes = 65536;
     config.packets_max = 128;
     config.limits = *limits;
-    config.limits.hold = HOLD_SEC * WEIR_SEC;
+    config.limits.hold = HOLD;
     config.clock = &virtual_clock;
     CHECK(weir_crew_open(&config, &world.crew) == WEIR_OK);
     for (uint32_t s = 0; s < SHARDS; s++) {
@@ -334,7 +335,7 @@ static void check_busy(uint64_t seed)
     check_workers(1, 1);
     CHECK(world.changes == 0);
     set_load(3000);
-    run_for(4 * WEIR_SEC);
+    run_for(8 * WEIR_SEC);
     check_workers(5, WORKERS); /* more while it makes up for what waits */
     run_for(15 * WEIR_SEC);
     check_workers(5, WORKERS);
@@ -343,9 +344,9 @@ static void check_busy(uint64_t seed)
     CHECK(world.changes == changes);
     uint32_t workers = weir_crew_workers(world.crew);
     set_load(200);
-    run_for(HOLD_SEC * WEIR_SEC - WEIR_SEC / 2);
+    run_for(HOLD - WEIR_SEC / 2);
     check_workers(workers, workers); /* not before the hold is over */
-    run_for(6 * (HOLD_SEC + 1) * WEIR_SEC);
+    run_for(6 * (HOLD + WEIR_SEC));
     check_workers(1, 1);
     CHECK(world.got + 8 >= world.sent - world.lost);
     weir_crew_close(world.crew);
@@ -394,10 +395,10 @@ static void check_connections(uint64_t seed)
     run_for(20 * WEIR_SEC);
     CHECK(world.changes == changes);
     world.connections = 80;
-    run_for(7 * (HOLD_SEC + 1) * WEIR_SEC);
+    run_for(7 * (HOLD + WEIR_SEC));
     check_workers(2, 2); /* 80 are more than three quarters of 100 */
     world.connections = 70;
-    run_for(2 * HOLD_SEC * WEIR_SEC);
+    run_for(2 * HOLD);
     check_workers(1, 1);
     weir_crew_close(world.crew);
 }
@@ -417,7 +418,7 @@ static void check_queues(uint64_t seed, const struct weir_crew_limits *limits)
     run_for(5 * WEIR_SEC);
     CHECK(world.got - got >= (world.sent - sent) * 99 / 100);
     set_load(100);
-    run_for(8 * (HOLD_SEC + 1) * WEIR_SEC);
+    run_for(8 * (HOLD + WEIR_SEC));
     check_workers(1, 1);
     weir_crew_close(world.crew);
 }
@@ -442,8 +443,22 @@ static void check_bounds(uint64_t seed)
     run_for(6 * WEIR_SEC); /* what waits in queues and rings goes first */
     check_workers(3, 3);
     set_load(100);
-    run_for(10 * HOLD_SEC * WEIR_SEC);
+    run_for(10 * HOLD);
     check_workers(2, 2);
+    weir_crew_close(world.crew);
+}
+
+/* All there was to do is over at once: workers that asked for help sleep, and are not to be helped
+ * for ever. */
+static void check_silence(uint64_t seed, const struct weir_crew_limits *limits)
+{
+    open_world(seed, limits);
+    set_load(4000);
+    run_for(10 * WEIR_SEC);
+    check_workers(3, 3);
+    world.next_arrival = WEIR_NEVER;
+    run_for(10 * (HOLD + WEIR_SEC));
+    check_workers(1, 1);
     weir_crew_close(world.crew);
 }
 
@@ -457,6 +472,10 @@ int main(int argc, char **argv)
         check_queues(seed, &(struct weir_crew_limits){.queue_delay = 20 * WEIR_MSEC});
         check_queues(seed, &(struct weir_crew_limits){.queue_packets = 40});
         check_bounds(seed);
+        check_silence(seed, &(struct weir_crew_limits){.busy_permille = 700, .workers_max = 3});
+        check_silence(seed,
+                      &(struct weir_crew_limits){.queue_delay = 20 * WEIR_MSEC, .workers_max = 3});
+        check_silence(seed, &(struct weir_crew_limits){.queue_packets = 40, .workers_max = 3});
         for (uint64_t i = 0; i < 3; i++) {
             check_steady(seed, 300 + (seed * 37 + i * 103) % 300 * 13);
             check_tries(seed, 600 * (1 + i) + seed % 9 * 10);

@@ -6,9 +6,9 @@
  *
  * Two processors, one of the clients and one of the crew's only worker: what is received and sent
  * takes time there, so that work can be more than there is time for. Sockets hold so many packets
- * and lose the rest. Messages come at a fixed rate, whatever became of those before. While it is too
- * high the crew must go on getting useful work done, and when it is low again everything must be
- * as before soon.
+ * and lose the rest. Messages come at a fixed rate, whatever became of those before. While it is
+ * too high the crew must go on getting useful work done, and when it is low again everything must
+ * be as before soon.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -458,8 +458,8 @@ static void run_world(uint64_t seed)
     world.clients.now = world.server.now = WEIR_SEC;
     world.client_clock = (struct weir_clock){clock_now, clock_wait, &world.clients};
     world.server_clock = (struct weir_clock){clock_now, clock_wait, &world.server};
-    for (uint16_t i = 0; i < SOCKETS; i++) {
-        open_stack(&world.stacks[i], CLIENT_PORT + i);
+    for (uint32_t i = 0; i < SOCKETS; i++) {
+        open_stack(&world.stacks[i], (uint16_t)(CLIENT_PORT + i));
     }
     open_server();
     open_all();

@@ -553,6 +553,23 @@ static void test_places(void **state)
     (void)close(second.fd);
     cli_listener_remove(&second);
     assert_int_equal(access(path, F_OK), -1);
+
+    /* One of another kind is somebody's, too, as a system's log has it. */
+    union {
+        struct sockaddr any;
+        struct sockaddr_un un;
+    } log = {.un = {.sun_family = AF_UNIX}};
+
+    int log_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    memcpy(log.un.sun_path, path, strlen(path));
+    assert_int_equal(bind(log_fd, &log.any, sizeof(log.un)), 0);
+    assert_false(cli_listener_open(&first, path, problem));
+    assert_non_null(strstr(problem, "another program's"));
+    assert_int_equal(access(path, F_OK), 0);
+    (void)close(log_fd);
+    assert_true(cli_listener_open(&first, path, problem));
+    (void)close(first.fd);
+    cli_listener_remove(&first);
     /* A file is no socket, and a path has an end. */
     assert_false(cli_listener_open(&first, directory, problem));
     memset(path, 'a', sizeof(path) - 1);

@@ -3,6 +3,7 @@
  * test_kcp_layers.c - KCP with kcp-go's crypto header and error correction, between two endpoints
  * and against datagrams made by hand.
  */
+#include "figures.h"
 #include "kcp/fec_internal.h"
 #include "kcp_pair.h"
 #include "kcp_solo.h"
@@ -124,6 +125,28 @@ static uint64_t resent(void)
 static void set_key(struct weir_kcp_config *config, const char *phrase)
 {
     weir_kcp_key(weir_span_of(phrase, strlen(phrase)), config->key);
+}
+
+static void the_loop_is_told_figures(void **state)
+{
+    (void)state;
+    talk_defaults();
+    talk_open();
+    talk_send(0, 20);
+    talk_wait(0);
+    talk_send(1, 20);
+    talk_wait(1);
+    kcp_pair_run(&talk.pair, talk.pair.now + WEIR_SEC);
+    struct weir_figures sums[2];
+    for (unsigned i = 0; i < 2; i++) {
+        sums[i] = figures_check(weir_kcp_verbs(), talk.pair.hosts[i].kcp, stats_of(i)->drops,
+                                WEIR_KCP_DROP_COUNT);
+    }
+    assert_int_equal(sums[0].bytes_sent, sums[1].bytes_received);
+    assert_int_equal(sums[0].packets_sent, sums[1].packets_received);
+    assert_true(sums[0].rtt > 0);
+    assert_int_equal(sums[0].packets_lost, resent());
+    kcp_pair_close(&talk.pair);
 }
 
 static void every_cipher_carries_messages_both_ways(void **state)
@@ -698,6 +721,7 @@ static void garbage_in_a_crypto_header_is_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_loop_is_told_figures),
         cmocka_unit_test(every_cipher_carries_messages_both_ways),
         cmocka_unit_test(another_key_gets_nothing_through),
         cmocka_unit_test(a_cipher_hides_what_is_sent),

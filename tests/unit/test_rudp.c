@@ -2,6 +2,7 @@
 /*
  * test_rudp.c - how RUDP connections open, live, move and end, in virtual time.
  */
+#include "figures.h"
 #include "rudp_case.h"
 
 static const struct weir_rudp_send delivery = {.guarantee = WEIR_RUDP_DELIVERY};
@@ -25,6 +26,27 @@ static void connect_and_accept(void **state)
     assert_ptr_equal(weir_rudp_user(conn_of(SERVER)), &test);
     assert_true(weir_addr_is_equal(&weir_rudp_path(conn_of(CLIENT))->remote, &server));
     assert_int_equal(weir_rudp_stats(client->rudp)->handshakes, 1);
+    close_case();
+}
+
+static void the_loop_is_told_figures(void **state)
+{
+    (void)state;
+    open_connected();
+    run_for(WEIR_SEC);
+    assert_int_equal(weir_rudp_send(conn_of(CLIENT), &delivery, "abc", 3), WEIR_OK);
+    run_for(WEIR_SEC);
+    struct weir_figures sums[2];
+    for (unsigned i = 0; i < 2; i++) {
+        const struct weir_rudp *rudp = test.pair.hosts[i].rudp;
+        sums[i] = figures_check(weir_rudp_verbs(), rudp, weir_rudp_stats(rudp)->drops,
+                                WEIR_RUDP_DROP_COUNT);
+    }
+    assert_int_equal(sums[CLIENT].bytes_sent, sums[SERVER].bytes_received);
+    assert_int_equal(sums[CLIENT].packets_sent, sums[SERVER].packets_received);
+    assert_int_equal(sums[SERVER].packets_sent, sums[CLIENT].packets_received);
+    assert_true(sums[CLIENT].rtt > 0);
+    assert_int_equal(sums[SERVER].bytes_sent, sums[CLIENT].bytes_received);
     close_case();
 }
 
@@ -636,6 +658,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         CASE(connect_and_accept),
+        CASE(the_loop_is_told_figures),
         CASE(connect_needs_an_address),
         CASE(refuse_says_why),
         CASE(request_is_dropped_when_unanswered),

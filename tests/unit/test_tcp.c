@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "figures.h"
 #include "tcp/internal.h"
 #include "tcp_pair.h"
 
@@ -124,6 +125,25 @@ static void connect_pair(void)
 static void run(weir_nsec time)
 {
     tcp_pair_run(&world.pair, world.pair.now + time);
+}
+
+static void the_loop_is_told_figures(void **state)
+{
+    (void)state;
+    start();
+    connect_pair();
+    run(WEIR_SEC);
+    struct weir_figures sums[2];
+    for (unsigned i = 0; i < 2; i++) {
+        const struct weir_tcp *tcp = world.pair.hosts[i].tcp;
+        sums[i] =
+            figures_check(weir_tcp_verbs(), tcp, weir_tcp_stats(tcp)->drops, WEIR_TCP_DROP_COUNT);
+    }
+    assert_int_equal(sums[0].bytes_sent, sums[1].bytes_received);
+    assert_int_equal(sums[0].packets_sent, sums[1].packets_received);
+    assert_true(sums[0].rtt > 0);
+    assert_int_equal(sums[1].bytes_sent, sums[0].bytes_received);
+    tcp_pair_close(&world.pair);
 }
 
 static void it_opens_and_closes(void **state)
@@ -571,6 +591,7 @@ static void joined_segments_are_cut_and_resent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_loop_is_told_figures),
         cmocka_unit_test(it_opens_and_closes),
         cmocka_unit_test(bytes_arrive_both_ways),
         cmocka_unit_test(bytes_arrive_over_a_bad_link),
