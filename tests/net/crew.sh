@@ -7,54 +7,11 @@
 #
 # In a network namespace of its own, on a TUN device and a TAP device of four queues, and on a group of
 # four packet sockets. Needs root; ends with 77 where it cannot run.
-set -euo pipefail
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh" "$@"
 crew=$1
 tcp=$2
 inet=$3
-
-skip() {
-    echo "crew.sh: skipped, $*"
-    exit 77
-}
-
-if [ "${4-}" != inside ]; then
-    [ "$(id -u)" = 0 ] || skip 'needs root'
-    [ -e /dev/net/tun ] || skip 'there is no /dev/net/tun'
-    command -v ip >/dev/null || skip 'needs iproute2'
-    unshare -n true 2>/dev/null || skip 'may not make a network namespace'
-    exec unshare -n "$0" "$crew" "$tcp" "$inet" inside
-fi
-
-work=$(mktemp -d)
-server=
-listener=
-finish() {
-    [ -z "$server" ] || kill "$server" 2>/dev/null || true
-    [ -z "$listener" ] || kill "$listener" 2>/dev/null || true
-    wait 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
-
-fail() {
-    echo "crew.sh: $*"
-    cat "$work"/*.log "$work"/err >&2 || true
-    exit 1
-}
-
-# begin KIND DEVICE: the server, with its standard input held open.
-begin() {
-    mkfifo "$work/in"
-    "$crew" "$1" "$2" 10.7.0.2 fd07::2 <"$work/in" >"$work/out" 2>"$work/err" &
-    server=$!
-    exec {hold}>"$work/in"
-    for _ in $(seq 200); do
-        grep -q ready "$work/out" && return
-        kill -0 "$server" 2>/dev/null || fail "$1: the server does not start"
-        sleep 0.05
-    done
-    fail "$1: the server is not ready"
-}
 
 # load KIND: many at once, so that all queues and shards have something to do.
 load() {
@@ -80,45 +37,27 @@ load() {
 
 # calls KIND: from every shard to the kernel, each with a port whose answers lead to that shard.
 calls() {
-    mkfifo "$work/kernel"
-    "$tcp" listen <"$work/kernel" >"$work/listen.log" 2>&1 &
-    listener=$!
-    exec {listening}>"$work/kernel"
-    for _ in $(seq 200); do
-        ! grep -q ready "$work/listen.log" || break
-        sleep 0.05
-    done
-    echo 10.7.0.1 >&"$hold"
+    start kernel "$tcp" listen
+    echo 10.7.0.1 >&"${fd_of[server]}"
     for _ in $(seq 400); do
-        ! grep -q called "$work/out" || break
-        kill -0 "$server" 2>/dev/null || fail "$1: calls failed"
+        ! grep -q called "$work/server.out" || break
+        kill -0 "${pid_of[server]}" 2>/dev/null || fail "$1: calls failed"
         sleep 0.05
     done
-    grep -q called "$work/out" || fail "$1: calls are not over"
-    exec {listening}>&-
-    wait "$listener" || fail "$1: the kernel's end of the calls failed"
-    listener=
-    rm "$work/kernel"
+    grep -q called "$work/server.out" || fail "$1: calls are not over"
+    stop kernel
 }
 
-end() {
-    exec {hold}>&-
-    wait "$server" || fail "$1: the server failed"
-    server=
-    rm "$work/in"
-    echo "crew.sh: $1: passed, $(cat "$work/err")"
-}
-
-ip link set lo up
 for kind in tun tap packet; do
     if [ "$kind" = packet ]; then
         # The other end of the pair is ours; the kernel knows nothing of our addresses there.
         ip link add weir0 type veth peer name weir1
         ip link set weir1 up
-        begin packet weir1
+        device=weir1
     else
-        begin "$kind" weir0
+        device=weir0
     fi
+    start server "$crew" "$kind" "$device" 10.7.0.2 fd07::2
     ip address add 10.7.0.1/24 dev weir0
     ip address add fd07::1/64 dev weir0 nodad
     ip link set weir0 up
@@ -129,6 +68,7 @@ for kind in tun tap packet; do
             fail "$kind: a ping failed"
     done
     calls "$kind"
-    end "$kind"
+    stop server
+    echo "crew.sh: $kind: passed, $(cat "$work/server.err")"
     [ "$kind" != packet ] || ip link delete weir0
 done

@@ -6,70 +6,16 @@
 #
 # Pings of many sizes and RUDP, KCP and TCP echoes over tun, tap and veth with packet sockets, IPv4 and
 # IPv6, with and without offloads. Needs root; ends with 77 where it cannot run.
-set -euo pipefail
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh" "$@"
 probe=$1
 tcp=$2
 sizes='0 1 8 100 1400 1472 1473 2000 3000 8972 8973 9000 20000 60000'
 
-skip() {
-    echo "inet.sh: skipped, $*"
-    exit 77
-}
-
-if [ "${3-}" != inside ]; then
-    [ "$(id -u)" = 0 ] || skip 'needs root'
-    [ -e /dev/net/tun ] || skip 'there is no /dev/net/tun'
-    command -v ip >/dev/null || skip 'needs iproute2'
-    unshare -n true 2>/dev/null || skip 'may not make a network namespace'
-    exec unshare -n "$0" "$probe" "$tcp" inside
-fi
-
-work=$(mktemp -d)
-pids=()
-finish() {
-    for pid in "${pids[@]}"; do
-        kill "$pid" 2>/dev/null || true
-    done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
-ip link set lo up
-sysctl -q -w net.ipv6.conf.default.accept_dad=0 2>/dev/null ||
-    echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad || true
-
-fail() {
-    echo "inet.sh: $*"
-    cat "$work"/log "$work"/*.err >&2 || true
-    exit 1
-}
-
-# start NAME COMMAND...: a server, until stop NAME. Its standard input is a pipe that we hold.
-start() {
-    local name=$1 fd
-    shift
-    mkfifo "$work/$name.in"
-    "$@" <"$work/$name.in" >"$work/$name.out" 2>"$work/$name.err" &
-    pids+=($!)
-    eval "pid_$name=$!"
-    exec {fd}>"$work/$name.in"
-    eval "fd_$name=$fd"
-    for _ in $(seq 100); do
-        grep -q ready "$work/$name.out" && return
-        sleep 0.05
-    done
-    cat "$work/$name.err"
-    fail "$name does not start"
-}
-
-stop() {
-    local name=$1 fd pid
-    fd=$(eval "echo \$fd_$name")
-    pid=$(eval "echo \$pid_$name")
-    exec {fd}>&-
-    wait "$pid" || { cat "$work/$name.err"; fail "$name failed"; }
-    echo "  $name: $(cat "$work/$name.err")"
-    rm "$work/$name.in"
+# end NAME: stops it, and shows its figures.
+end() {
+    stop "$1"
+    echo "  $1: $(cat "$work/$1.err")"
 }
 
 try() {
@@ -92,7 +38,7 @@ on_device() {
         try "$probe" ping fd07::2 $sizes
         try "$probe" udp send "$engine" 10.7.0.2 2000 1000
         try "$probe" udp send "$engine" fd07::2 200 30000
-        stop server
+        end server
     done
 }
 
@@ -120,7 +66,7 @@ for options in 'tun weir0' 'tun weir0 plain' 'tap weir0'; do
     ip address add 10.7.0.1/24 dev "$device"
     ip address add fd07::1/64 dev "$device" nodad
     tcp_flows 10.7.0.2 fd07::2
-    stop server
+    end server
 done
 
 # A third of the frames lost each way, below our IP.
@@ -128,24 +74,14 @@ for link in tun tap; do
     echo "$link, 30 % loss"
     start server "$probe" -a 10.7.0.2/24 -h 10.7.0.1/24 -p -l 30 "$link:weir0" serve rudp
     try "$probe" udp send rudp 10.7.0.2 200 1000
-    stop server
+    end server
 done
 
 # Two namespaces, a veth between them.
-unshare -n sleep 600 &
-other=$!
-pids+=("$other")
-for _ in $(seq 100); do
-    [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ] && break
-    sleep 0.02
-done
+other_namespace
 there() {
     nsenter -t "$other" -n "$@"
 }
-ip link add near type veth peer name far
-ip link set far netns "$other"
-ip link set near up
-there ip link set far up
 
 # on_veth OPTIONS...: we at the far end; near, once the kernel and once we.
 on_veth() {
@@ -167,7 +103,7 @@ on_veth() {
             2000 1000
         try "$probe" -a 10.8.0.3/24 -a fd08::3/64 -o 98 "$@" packet:near send "$engine" fd08::2 \
             200 30000
-        stop server
+        end server
     done
 }
 
@@ -179,7 +115,7 @@ start server nsenter -t "$other" -n "$tcp" serve packet far 10.8.0.2 fd08::2
 ip address add 10.8.0.1/24 dev near
 ip address add fd08::1/64 dev near nodad
 tcp_flows 10.8.0.2 fd08::2
-stop server
+end server
 
 # Raw sockets: the address is the kernel's too, which complains to the sender about the port; and the
 # runs of a sender with offloads could not be told apart.
@@ -189,7 +125,7 @@ for engine in rudp kcp; do
     echo "raw $engine"
     start server nsenter -t "$other" -n "$probe" -a 10.9.0.2/24 raw:10.9.0.2 serve "$engine"
     try "$probe" -p udp send "$engine" 10.9.0.2 2000 1000
-    stop server
+    end server
 done
 
 # What goes wrong is said, with what to do about it.

@@ -6,76 +6,25 @@
 #
 # curl and wrk on the kernel's TCP, over tun and over veth with packet sockets, IPv4 and IPv6; files of
 # BYTES (default 1,000,000,000) both ways. Needs root; ends with 77 where it cannot run.
-set -euo pipefail
+needs=curl
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh" "$@"
 weir=$1
 bytes=${2:-1000000000}
-
-skip() {
-    echo "serve.sh: skipped, $*"
-    exit 77
-}
-
-if [ "${3-}" != inside ]; then
-    [ "$(id -u)" = 0 ] || skip 'needs root'
-    [ -e /dev/net/tun ] || skip 'there is no /dev/net/tun'
-    command -v ip >/dev/null || skip 'needs iproute2'
-    command -v curl >/dev/null || skip 'needs curl'
-    unshare -n true 2>/dev/null || skip 'may not make a network namespace'
-    exec unshare -n "$0" "$weir" "$bytes" inside
-fi
-
 export no_proxy='*'
-work=$(mktemp -d)
 dir=$work/files
-pids=()
-finish() {
-    for pid in "${pids[@]}"; do
-        kill "$pid" 2>/dev/null || true
-    done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
-
-fail() {
-    echo "serve.sh: $*"
-    cat "$work"/*.err "$work"/out* >&2 || true
-    exit 1
-}
-
-ip link set lo up
-echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad || true
 
 mkdir -p "$dir/sub" "$dir/in"
-: >"$work/server.err"
 echo 'hello world' >"$dir/a.txt"
 echo '<p>index' >"$dir/sub/index.html"
 echo secret >"$dir/.hidden"
 ln -s /etc "$dir/etc"
 seq 1 20000 >"$dir/numbers.txt"
-# Every block of 16 MB is another one.
-head -c 16000000 /dev/urandom >"$work/block"
-for i in $(seq $(((bytes + 15999999) / 16000000))); do
-    echo "$i"
-    cat "$work/block"
-done 2>/dev/null | head -c "$bytes" >"$dir/big" || true
-[ "$(stat -c %s "$dir/big")" -eq "$bytes" ] || fail 'the disk is too small'
+big_file "$dir/big" "$bytes"
 
-# start COMMAND...: the server, until stop.
-start() {
-    "$@" 2>"$work/server.err" &
-    server=$!
-    pids+=("$server")
-    for _ in $(seq 100); do
-        grep -q '^serving' "$work/server.err" && return
-        sleep 0.05
-    done
-    fail 'the server does not start'
-}
-
-stop() {
-    kill -TERM "$server"
-    wait "$server" || fail "the server ended with $?"
+# halt: the server ends by a signal, and sums up.
+halt() {
+    stop_by_signal server
     grep -q ' requests ' "$work/server.err" || fail 'no summary'
     sed -n 's/^/  /; 2,3p' "$work/server.err"
 }
@@ -181,7 +130,7 @@ many() {
 }
 
 echo 'tun, IPv4'
-start "$weir" serve "$dir" 'tcp://*:80' --upload --log "$work/access.log" \
+start server "$weir" serve "$dir" 'tcp://*:80' --upload --log "$work/access.log" \
     --driver tun:weir0,10.7.0.2/24,fd07::2/64
 semantics http://10.7.0.2
 uploads http://10.7.0.2
@@ -192,50 +141,40 @@ echo 'tun, IPv6'
 semantics 'http://[fd07::2]'
 uploads 'http://[fd07::2]'
 big_files 'http://[fd07::2]'
-stop
+halt
 grep -q '^10\.7\.0\.1 - - \[.*\] "GET /numbers.txt HTTP/1.1" 200 108894$' "$work/access.log" ||
     fail 'the log lacks an answer'
 grep -q '^fd07::1 - - ' "$work/access.log" || fail 'the log lacks IPv6'
 
 echo 'tun, a tenth lost each way, no uploads'
-start "$weir" serve "$dir" tcp://10.7.0.2:8080 --driver tun:weir0,10.7.0.2/24,loss=10%
+start server "$weir" serve "$dir" tcp://10.7.0.2:8080 --driver tun:weir0,10.7.0.2/24,loss=10%
 status 200 http://10.7.0.2:8080/numbers.txt
 cmp "$work/out" "$dir/numbers.txt" || fail 'another file over a bad path'
 status 405 -T "$dir/a.txt" http://10.7.0.2:8080/x
-stop
+halt
 
 echo 'tun, a full disk'
 mkdir "$work/small"
 log=/dev/full
 # A file system of its own needs a mount namespace, which is the server's alone.
-start unshare -m bash -c "mount -t tmpfs -o size=1m none '$work/small' && exec '$weir' serve \
+start server unshare -m bash -c "mount -t tmpfs -o size=1m none '$work/small' && exec '$weir' serve \
     '$work/small' tcp://10.7.0.2:80 --upload --log $log --driver tun:weir0,10.7.0.2/24"
-head -c 3000000 "$work/block" >"$work/3MB"
+head -c 3000000 /dev/urandom >"$work/3MB"
 status 507 -T "$work/3MB" http://10.7.0.2/x
 status 404 http://10.7.0.2/x
 status 201 -T "$dir/numbers.txt" http://10.7.0.2/x # what was half there takes no room
 status 200 http://10.7.0.2/x
 cmp "$work/out" "$dir/numbers.txt" || fail 'another file from a small disk'
-stop # at the latest now the log is written
+halt # at the latest now the log is written
 grep -q "cannot write the log '$log': No space left" "$work/server.err" || fail 'a lost log is not told'
 
 echo 'veth, packet sockets'
-unshare -n sleep 600 &
-other=$!
-pids+=("$other")
-for _ in $(seq 100); do
-    [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ] && break
-    sleep 0.02
-done
-ip link add near type veth peer name far
-ip link set far netns "$other"
+other_namespace
 ip address add 10.8.0.1/24 dev near
-ip link set near up
-nsenter -t "$other" -n ip link set far up
-start nsenter -t "$other" -n "$weir" serve "$dir" tcp://10.8.0.2:80 --upload \
+start server nsenter -t "$other" -n "$weir" serve "$dir" tcp://10.8.0.2:80 --upload \
     --driver packet:far,10.8.0.2/24
 semantics http://10.8.0.2
 big_files http://10.8.0.2
 many http://10.8.0.2
-stop
+halt
 echo 'serve.sh: passed'

@@ -8,86 +8,24 @@
 # sockets, IPv4 and IPv6, MTU 576 to 9000, 30 % loss; curl, wrk and nmap where they are installed; a
 # flood of SYNs, forged segments, connections by the thousand; with "full" 1 GB files, 10,000,000 SYNs
 # and a million connections. Needs root; ends with 77 where it cannot run.
-set -euo pipefail
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh" "$@"
 weir=$1
 probe=$2
 size=${3:-short}
-
-skip() {
-    echo "tcp.sh: skipped, $*"
-    exit 77
-}
-
-if [ "${4-}" != inside ]; then
-    [ "$(id -u)" = 0 ] || skip 'needs root'
-    [ -e /dev/net/tun ] || skip 'there is no /dev/net/tun'
-    command -v ip >/dev/null || skip 'needs iproute2'
-    unshare -n true 2>/dev/null || skip 'may not make a network namespace'
-    exec unshare -n "$0" "$weir" "$probe" "$size" inside
-fi
 
 if [ "$size" = full ]; then
     file_bytes=1000000000 echo_bytes=1000000000 connections=1000000 syns=10000000 forged=1000000
 else
     file_bytes=100000000 echo_bytes=20000000 connections=20000 syns=100000 forged=100000
 fi
-work=$(mktemp -d)
-pids=()
-finish() {
-    for pid in "${pids[@]}"; do
-        kill "$pid" 2>/dev/null || true
-    done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
-ip link set lo up
-echo 0 2>/dev/null >/proc/sys/net/ipv6/conf/default/accept_dad || true
-
-fail() {
-    echo "tcp.sh: $*"
-    cat "$work"/log "$work"/*.err >&2 || true
-    exit 1
-}
-
-# start NAME COMMAND...: a server, until stop NAME. Its standard input is a pipe that we hold.
-start() {
-    local name=$1 fd
-    shift
-    rm -f "$work/$name.in"
-    mkfifo "$work/$name.in"
-    "$@" <"$work/$name.in" >"$work/$name.out" 2>"$work/$name.err" &
-    pids+=($!)
-    eval "pid_$name=$!"
-    exec {fd}>"$work/$name.in"
-    eval "fd_$name=$fd"
-    for _ in $(seq 200); do
-        grep -qE 'ready|listening|serving' "$work/$name.out" "$work/$name.err" && return
-        kill -0 "$(eval "echo \$pid_$name")" 2>/dev/null || break
-        sleep 0.05
-    done
-    fail "$name does not start"
-}
-
-# stop NAME: by the end of its standard input.
-stop() {
-    local name=$1 fd pid
-    fd=$(eval "echo \$fd_$name")
-    pid=$(eval "echo \$pid_$name")
-    exec {fd}>&-
-    wait "$pid" || fail "$name failed"
-    rm -f "$work/$name".*
-}
 
 # end NAME: by a signal; what listens until then.
 end() {
-    local name=$1 fd pid
-    fd=$(eval "echo \$fd_$name")
-    pid=$(eval "echo \$pid_$name")
-    kill "$pid"
+    local fd=${fd_of[$1]}
+    kill "${pid_of[$1]}"
     exec {fd}>&-
-    wait "$pid" || true
-    rm -f "$work/$name".*
+    wait "${pid_of[$1]}" || true
 }
 
 try() {
@@ -98,10 +36,6 @@ try() {
 # field NAME: of the JSON object in the log.
 field() {
     sed -nE "s/^\{.*\"$1\": \"?([^,\"}]*).*/\1/p" "$work/log"
-}
-
-server_pid() {
-    eval 'echo "$pid_server"'
 }
 
 # at_least WHAT VALUE LEAST, at_most WHAT VALUE MOST
@@ -253,20 +187,10 @@ fi
 
 # --- over veth ---------------------------------------------------------------------------------------
 
-unshare -n sleep 600 &
-other=$!
-pids+=("$other")
-for _ in $(seq 100); do
-    [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ] && break
-    sleep 0.02
-done
+other_namespace
 there() {
     nsenter -t "$other" -n "$@"
 }
-ip link add near type veth peer name far
-ip link set far netns "$other"
-ip link set near up
-there ip link set far up
 ip address add 10.8.0.1/24 dev near
 ip address add fd08::1/64 dev near nodad
 
@@ -313,7 +237,7 @@ stop server
 echo "$connections connections, and a byte on each"
 start server "$probe" serve tun weir0 10.7.0.2 fd07::2 plain many
 ip address add 10.7.0.1/24 dev weir0
-try "$weir" flood connect 10.7.0.2:7 --count "$connections" --echo --pid "$(server_pid)" --json
+try "$weir" flood connect 10.7.0.2:7 --count "$connections" --echo --pid "${pid_of[server]}" --json
 at_most 'the connections lost' "$(field lost)" 0
 at_least 'the bytes acknowledged' "$(field acked)" "$connections"
 # A million of them fit into the table, whose pages are touched here and there from the start.
@@ -324,7 +248,7 @@ echo "$syns SYNs, and honest clients"
 start server "$probe" serve tun weir0 10.7.0.2 fd07::2
 ip address add 10.7.0.1/24 dev weir0
 try "$weir" flood syn 10.7.0.2:7 --count 20000 --json
-"$weir" flood syn 10.7.0.2:7 --count "$syns" --pid "$(server_pid)" --json >"$work/flood" 2>"$work/flood.err" &
+"$weir" flood syn 10.7.0.2:7 --count "$syns" --pid "${pid_of[server]}" --json >"$work/flood" 2>"$work/flood.err" &
 flood=$!
 for _ in 1 2 3; do
     try "$probe" echo 10.7.0.2 100000
