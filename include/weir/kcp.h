@@ -229,7 +229,7 @@ WEIR_API size_t weir_kcp_copy_message(const struct weir_kcp_event *event, void *
  * queued; OPENED follows with the first answer. user: for weir_kcp_user.
  * WEIR_ERR_FULL: connections_max is reached, or conv is in use with remote. WEIR_ERR_INVALID: a
  * remote without address or port; with a route, one that weir_route_remote leads to another shard:
- * connect there (weir_crew_post), for nothing but the address tells KCP's packets apart. */
+ * connect there, for nothing but the address tells KCP's packets apart. */
 WEIR_API enum weir_status weir_kcp_connect(struct weir_kcp *endpoint, weir_nsec now,
                                            const struct weir_addr *remote, uint32_t conv,
                                            void *user, struct weir_kcp_conn **conn);

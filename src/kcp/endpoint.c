@@ -153,6 +153,8 @@ const struct weir_kcp_stats *weir_kcp_stats(const struct weir_kcp *endpoint)
     return &endpoint->stats;
 }
 
+_Static_assert((int)WEIR_KCP_DROP_COUNT <= (int)WEIR_FIGURES_DROPS_MAX, "each has its figure");
+
 static const char *const drop_names[WEIR_KCP_DROP_COUNT + 1] = {
     [WEIR_KCP_DROP_TRUNCATED] = "truncated",
     [WEIR_KCP_DROP_LENGTH] = "length",

@@ -633,6 +633,7 @@ static bool write_opening(struct weir_rudp_conn *conn, struct weir_tx *tx)
     size_t length = weir_rudp_write_handshake(conn, tx->buffer + tx->used_bytes);
     emit(tx, &conn->path, (uint32_t)length, (uint32_t)length, WEIR_ECN_NOT);
     conn->bytes_sent += length;
+    conn->endpoint->stats.packets_sent++;
     conn->endpoint->stats.bytes_sent += length;
     conn->last_sent = conn->endpoint->now;
     return true;

@@ -101,6 +101,8 @@ const struct weir_rudp_stats *weir_rudp_stats(const struct weir_rudp *ep)
     return &ep->stats;
 }
 
+_Static_assert((int)WEIR_RUDP_DROP_COUNT <= (int)WEIR_FIGURES_DROPS_MAX, "each has its figure");
+
 static const char *const drop_names[WEIR_RUDP_DROP_COUNT + 1] = {
     [WEIR_RUDP_DROP_TRUNCATED] = "truncated",
     [WEIR_RUDP_DROP_CHECKSUM] = "checksum",

@@ -452,6 +452,7 @@ static void copy_limits(struct crew_worker *worker)
     worker->driver.headroom_bytes = inner->headroom_bytes;
     worker->driver.is_joined = inner->is_joined;
     worker->driver.is_unchecked = inner->is_unchecked;
+    worker->driver.is_gathered = inner->is_gathered;
 }
 
 /* The queue takes nothing, and others wait for the shards that leave with us: what is left over is

@@ -3,15 +3,16 @@
 # test_tunnel_crew.sh - weir tunnel with --workers at both ends and at one: bytes of many connections
 # while the number of workers changes, ends that vanish, SIGTERM, wrong use.
 #
-#     tests/cli/test_tunnel_crew.sh WEIR PROBE kcp|rudp|usage
+#     tests/cli/test_tunnel_crew.sh WEIR PROBE kcp|rudp|usage|futex
 #
+# futex: no end calls futex once it runs, under strace; ends with 77 where that cannot run.
 # WEIR_TUNNEL_SLOW: what is sent is divided by it, for builds that take their time.
 set -u
 export LC_ALL=C
 
 weir=${1:?the program}
 probe=${2:?tunnel_probe}
-part=${3:?kcp, rudp or usage}
+part=${3:?kcp, rudp, usage or futex}
 slow=${WEIR_TUNNEL_SLOW:-1}
 dir=$(mktemp -d)
 export XDG_RUNTIME_DIR="$dir" # of control sockets
@@ -43,6 +44,20 @@ wait_for() {
         if [ "$tries" -gt 400 ]; then
             complain "no '$2' after 20 s: $(cat "$1")"
             exit 1
+        fi
+        sleep 0.05
+    done
+}
+
+# wait_open N: until the server has so many connections to the target; at most 20 s.
+wait_open() {
+    tries=0
+    port=$(printf ':%04X' "$target")
+    until [ "$(awk -v port="$port" 'substr($3, 9) == port && $4 ~ /0[145]/' /proc/net/tcp | wc -l)" -ge "$1" ]; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 400 ]; then
+            complain "$scheme: not $1 connections after 20 s"
+            return
         fi
         sleep 0.05
     done
@@ -194,7 +209,7 @@ test_vanishing() {
     start_client --workers 3 --conn 6 $quick
     "$probe" ask "$near" 12 300000000 &
     asking=$!
-    sleep 0.5
+    wait_open 12
     kill -USR2 "$server_pid"
     kill -9 "$server_pid"
     wait "$server_pid" 2>/dev/null
@@ -210,7 +225,7 @@ test_vanishing() {
     # The client vanishes: the server forgets it, and serves the next.
     "$probe" ask "$near" 12 300000000 &
     asking=$!
-    sleep 0.3
+    wait_open 12
     kill -9 "$client_pid"
     wait "$client_pid" 2>/dev/null
     client_pid=
@@ -229,13 +244,13 @@ test_vanishing() {
 
 # SIGTERM: what is there may end; with --drain 0 it is cut.
 test_drain() {
-    start_target stall:1000
+    start_target stall:3000
     start_server "$scheme://127.0.0.1:0" --workers 2
     start_client --workers 2 --conn 6
     for who in client server; do
         "$probe" ask "$near" 6 1000 &
         asking=$!
-        sleep 0.4
+        wait_open 6
         if [ "$who" = client ]; then
             stops client "$client_pid" 0
             client_pid=
@@ -250,13 +265,55 @@ test_drain() {
     start_server "$far" --workers 2
     "$probe" ask "$near" 6 1000 &
     asking=$!
-    sleep 0.4
+    wait_open 6
     stops client "$client_pid" 1
     client_pid=
     wait "$asking"
     [ $? -eq 3 ] || complain "$scheme: --drain 0 does not cut"
     asking=
     grep -q '6 connections were still open' "$dir/client" || complain "$scheme: $(cat "$dir/client")"
+    end_all
+}
+
+# traced NAME ARGUMENT...: weir tunnel under strace; $tracer is strace, $traced the tunnel.
+traced() {
+    name=$1
+    shift
+    : >"$dir/$name"
+    strace -f -qq -e trace=futex,write -s 40 -o "$dir/$name.trace" "$weir" tunnel "$@" 2>"$dir/$name" &
+    tracer=$!
+    wait_for "$dir/$name" '^listening'
+    traced=$(pgrep -P "$tracer")
+}
+
+# Streams come and go, buffers grow, shards move: none of that waits for a lock.
+test_futex() {
+    scheme=rudp
+    if ! strace -o "$dir/trace" -e trace=none true 2>/dev/null; then
+        echo 'test_tunnel_crew: skipped, needs strace'
+        exit 77
+    fi
+    start_target hash
+    traced server -l rudp://127.0.0.1:0 -r "tcp://127.0.0.1:$target" --workers 3
+    server_pid=$traced
+    server_tracer=$tracer
+    traced client -l tcp://127.0.0.1:0 -r "$(sed -n 's/^listening on //p' "$dir/server")" --workers 3
+    client_pid=$traced
+    near=$(sed -n 's/^listening on .*://p' "$dir/client")
+    what='under strace'
+    asks "$what" ask 100 200000 "$server_pid" "$client_pid"
+    asks "$what" ask 10 5000000 "$server_pid" "$client_pid"
+    kill "$client_pid"
+    wait "$tracer" || complain "the client ends with $?"
+    kill "$server_pid"
+    wait "$server_tracer" || complain "the server ends with $?"
+    client_pid='' server_pid=''
+    for name in client server; do
+        sed '0,/write(2, "listening/d' "$dir/$name.trace" >"$dir/after"
+        grep -q 'write(2, "110 connections' "$dir/after" || complain "the $name was not traced to its end"
+        ! grep futex "$dir/after" >"$dir/calls" ||
+            complain "the $name calls futex after the start: $(cat "$dir/calls")"
+    done
     end_all
 }
 
@@ -280,6 +337,7 @@ test_usage() {
     refuses '--control' -l "$here" -r "$there" --control none
     refuses 'write --conn 6' -l "$here" -r "$there" --workers 3 --conn 2
     refuses 'one session' -l "$here" -r "$there" --workers 2 --driver tun:weir9,10.9.0.2/24
+    refuses 'one thread' -l rudp://127.0.0.1:0 -r tcp://127.0.0.1:1 --workers 2 --driver raw:127.0.0.1
     # A port that is taken is told, though the shards share theirs.
     scheme=rudp
     start_target hash
@@ -298,6 +356,9 @@ kcp | rudp)
     test_bounds
     test_vanishing
     test_drain
+    ;;
+futex)
+    test_futex
     ;;
 *)
     test_usage

@@ -6,82 +6,22 @@
 #     serve_crew.sh WEIR TUNNEL_PROBE [BYTES]
 #
 # curl and wrk on the kernel's TCP, over tun and over veth with packet sockets; files of BYTES (default
-# 200,000,000). Needs root; ends with 77 where it cannot run.
-set -euo pipefail
-export LC_ALL=C
+# 200,000,000). Needs root; ends with 77 where it cannot run. WEIR_NO_STRACE: nothing under strace.
+needs=curl
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh" "$@"
 weir=$1
 probe=$2
 bytes=${3:-200000000}
-
-skip() {
-    echo "serve_crew.sh: skipped, $*"
-    exit 77
-}
-
-if [ "${4-}" != inside ]; then
-    [ "$(id -u)" = 0 ] || skip 'needs root'
-    [ -e /dev/net/tun ] || skip 'there is no /dev/net/tun'
-    command -v ip >/dev/null || skip 'needs iproute2'
-    command -v curl >/dev/null || skip 'needs curl'
-    unshare -n true 2>/dev/null || skip 'may not make a network namespace'
-    exec unshare -n "$0" "$weir" "$probe" "$bytes" inside
-fi
-
 export no_proxy='*'
-work=$(mktemp -d)
 export XDG_RUNTIME_DIR=$work # of the control sockets
 dir=$work/files
-declare -A pid_of
-finish() {
-    for pid in "${pid_of[@]}"; do
-        kill "$pid" 2>/dev/null || true
-    done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
-
-fail() {
-    echo "serve_crew.sh: $*"
-    cat "$work"/*.err >&2 || true
-    exit 1
-}
-
-ip link set lo up
-echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad || true
 echo 1 >/proc/sys/net/ipv4/ip_forward
 
 mkdir -p "$dir/in"
 echo 'hello world' >"$dir/a.txt"
 seq 1 20000 >"$dir/numbers.txt"
-# Every block of 16 MB is another one.
-head -c 16000000 /dev/urandom >"$work/block"
-for i in $(seq $(((bytes + 15999999) / 16000000))); do
-    echo "$i"
-    cat "$work/block"
-done 2>/dev/null | head -c "$bytes" >"$dir/big" || true
-[ "$(stat -c %s "$dir/big")" -eq "$bytes" ] || fail 'the disk is too small'
-
-# start NAME LINE COMMAND...: until its LINE is there.
-start() {
-    local name=$1 line=$2
-    shift 2
-    : >"$work/$name.err"
-    "$@" 2>"$work/$name.err" &
-    pid_of[$name]=$!
-    for _ in $(seq 200); do
-        grep -q "$line" "$work/$name.err" && return
-        sleep 0.05
-    done
-    fail "$name does not start"
-}
-
-# stop NAME: SIGTERM, and a good end.
-stop() {
-    kill -TERM "${pid_of[$1]}"
-    wait "${pid_of[$1]}" || fail "$1 ended with $?"
-    unset "pid_of[$1]"
-}
+big_file "$dir/big" "$bytes"
 
 # resize NAME PID...: fewer workers, then more, until all of these have ended.
 resize() {
@@ -215,7 +155,7 @@ last_answer() {
         [ -s "$work/last" ] && break
         sleep 0.02
     done
-    stop server
+    stop_by_signal server
     wait "$client" || fail 'the last answer is cut'
     cmp "$work/last" "$dir/numbers.txt" || fail 'the last answer is another'
     grep -q ' requests$' "$work/server.err" || fail 'no summary'
@@ -223,7 +163,7 @@ last_answer() {
 }
 
 echo 'tun'
-start server '^serving' "$weir" serve "$dir" 'tcp://*:80' --upload --log "$work/access.log" --workers 4 \
+start server "$weir" serve "$dir" 'tcp://*:80' --upload --log "$work/access.log" --workers 4 \
     --driver tun:weir0,10.7.0.2/24,fd07::2/64
 many http://10.7.0.2
 uploads http://10.7.0.2
@@ -240,26 +180,48 @@ last_answer http://10.7.0.2
 [ "$(awk '/^answers:/ { print $2 + $5 + $7 + $9 }' "$work/server.err")" -eq "$(wc -l <"$work/access.log")" ] ||
     fail "the log has $(wc -l <"$work/access.log") lines"
 
+if strace -o "$work/trace" -e trace=none true 2>/dev/null && [ -z "${WEIR_NO_STRACE-}" ]; then
+    echo 'tun, under strace: no futex call once it runs'
+    start tracer strace -f -qq -e trace=futex,write -s 40 -o "$work/trace" "$weir" serve "$dir" \
+        'tcp://*:80' --upload --log "$work/access.log" --workers 4 --driver tun:weir0,10.7.0.2/24
+    pid_of[server]=$(pgrep -P "${pid_of[tracer]}")
+    clients=()
+    for i in 1 2 3 4 5 6 7 8; do
+        (for _ in 1 2 3 4 5 6 7 8 9 10; do
+            curl -sS -f -o /dev/null http://10.7.0.2/numbers.txt
+            curl -sS -f -T "$dir/numbers.txt" http://10.7.0.2/in/traced
+        done) &
+        clients+=($!)
+    done
+    resize server "${clients[@]}"
+    kill "${pid_of[server]}"
+    stop tracer
+    unset 'pid_of[server]'
+    sed '0,/write(2, "serving/d' "$work/trace" >"$work/after"
+    grep -q 'write(2, ".* requests' "$work/after" || fail 'the end was not traced'
+    ! grep futex "$work/after" >&2 || fail 'futex calls after the start'
+fi
+
 echo 'tun, a log that cannot be written'
-start server '^serving' "$weir" serve "$dir" tcp://10.7.0.2:80 --workers 2 --log /dev/full \
+start server "$weir" serve "$dir" tcp://10.7.0.2:80 --workers 2 --log /dev/full \
     --driver tun:weir0,10.7.0.2/24
 curl -sS -f -o /dev/null http://10.7.0.2/a.txt || fail 'no answer without a log'
-stop server
+stop_by_signal server
 [ "$(grep -c "cannot write the log '/dev/full': No space left" "$work/server.err")" -eq 1 ] ||
     fail 'a lost log is not told once'
 
 echo 'tun, the tunnel over tcp://, rudp:// and kcp://'
 "$probe" serve hash >"$work/port" 2>"$work/target.err" &
-pid_of[target]=$!
+pids+=($!)
 for _ in $(seq 100); do
     [ -s "$work/port" ] && break
     sleep 0.05
 done
 for scheme in tcp rudp kcp; do
-    start server '^listening' "$weir" tunnel -l "$scheme://10.7.0.2:4000" \
+    start server "$weir" tunnel -l "$scheme://10.7.0.2:4000" \
         -r "tcp://127.0.0.1:$(cat "$work/port")" --workers 3 --driver tun:weir0,10.7.0.2/24
     for i in 1 2 3; do
-        start "client$i" '^listening' "$weir" tunnel -l "tcp://*:$((8388 + i))" -r "$scheme://10.7.0.2:4000" \
+        start "client$i" "$weir" tunnel -l "tcp://*:$((8388 + i))" -r "$scheme://10.7.0.2:4000" \
             --driver "tun:weir$i,10.8.$i.2/24"
     done
     clients=()
@@ -269,25 +231,16 @@ for scheme in tcp rudp kcp; do
     done
     resize server "${clients[@]}"
     for i in 1 2 3; do
-        stop "client$i"
+        stop_by_signal "client$i"
     done
-    stop server
+    stop_by_signal server
     grep -q '^150 connections.* 0 cut' "$work/server.err" || fail "$scheme: not 150 connections"
 done
 
 echo 'veth, packet sockets'
-unshare -n sleep 600 &
-pid_of[other]=$!
-for _ in $(seq 100); do
-    [ "$(readlink "/proc/${pid_of[other]}/ns/net")" != "$(readlink /proc/self/ns/net)" ] && break
-    sleep 0.02
-done
-ip link add near type veth peer name far
-ip link set far netns "${pid_of[other]}"
+other_namespace
 ip address add 10.9.0.1/24 dev near
-ip link set near up
-nsenter -t "${pid_of[other]}" -n ip link set far up
-start server '^serving' nsenter -t "${pid_of[other]}" -n "$weir" serve "$dir" tcp://10.9.0.2:80 --upload \
+start server nsenter -t "$other" -n "$weir" serve "$dir" tcp://10.9.0.2:80 --upload \
     --workers 4 --driver packet:far,10.9.0.2/24
 many http://10.9.0.2
 uploads http://10.9.0.2

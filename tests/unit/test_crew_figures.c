@@ -43,10 +43,11 @@ static struct shard {
     uint64_t asked;                 /* calls of next_timeout */
     weir_nsec due, cost;            /* an input takes so long, in virtual time */
     uint64_t connections;
-    uint8_t unreached; /* of the last packet */
+    struct weir_tx tx; /* as the last output found it */
     uint32_t more;     /* packets that an input makes come, one each */
     uint32_t unsent;   /* datagrams that wait for output */
     int fd;            /* is read when it is time, or -1 */
+    uint8_t unreached; /* of the last packet */
 } shards[SHARDS];
 
 static struct queue queues[WORKERS];
@@ -161,6 +162,7 @@ static enum weir_status endpoint_output(void *endpoint, weir_nsec now, struct we
 {
     struct shard *shard = (struct shard *)endpoint;
     (void)now;
+    shard->tx = *tx;
     for (; shard->unsent > 0 && tx->count < tx->transmits_max; shard->unsent--) {
         tx->transmits[tx->count++] =
             (struct weir_transmit){.data = tx->buffer, .length = 1, .segment_bytes = 1};
@@ -496,6 +498,33 @@ static void test_overload_bounds_output(void **state)
     weir_crew_close(crew);
 }
 
+/* What a queue takes is what endpoints may make, and it may change its mind. */
+static void test_queue_says_what_it_takes(void **state)
+{
+    (void)state;
+    open_virtual(1, NULL);
+    for (int is_all = 1; is_all >= 0; is_all--) {
+        struct weir_driver *driver = &queues[0].driver;
+        driver->is_joined = driver->is_unchecked = driver->is_gathered = is_all;
+        driver->run_bytes_max = is_all ? 9000 : 0;
+        driver->run_segments_max = is_all ? 6 : 1;
+        driver->headroom_bytes = is_all ? 54 : 0;
+        for (int i = 0; i < 2; i++) { /* it is asked when something is sent */
+            shards[2].unsent = 1;
+            arrive(0, 2, 1);
+            (void)weir_crew_run(crew, 0);
+        }
+        const struct weir_tx *tx = &shards[2].tx;
+        assert_int_equal(tx->is_joined, is_all);
+        assert_int_equal(tx->is_unchecked, is_all);
+        assert_int_equal(tx->is_gathered, is_all);
+        assert_int_equal(tx->run_bytes_max, driver->run_bytes_max);
+        assert_int_equal(tx->run_segments_max, driver->run_segments_max);
+        assert_int_equal(tx->headroom_bytes, driver->headroom_bytes);
+    }
+    weir_crew_close(crew);
+}
+
 /* Nor does a queue that fails keep anything from its time. */
 static void test_broken_queue_stops_nobody(void **state)
 {
@@ -511,7 +540,7 @@ static void test_broken_queue_stops_nobody(void **state)
     for (int i = 0; i < 4; i++) {
         (void)weir_crew_run(crew, 0);
     }
-    assert_true(shards[1].got >= 4 * BURST);
+    assert_true(shards[1].got >= UINT64_C(4) * BURST);
     assert_int_equal(shards[3].got, 1);
     assert_int_equal(shards[3].timeouts, 1);
     arrive(2, 2, 1);
@@ -671,6 +700,7 @@ int main(void)
         cmocka_unit_test(test_queue_delay_is_estimated),
         cmocka_unit_test(test_idle_shards_are_not_asked),
         cmocka_unit_test(test_overload_bounds_output),
+        cmocka_unit_test(test_queue_says_what_it_takes),
         cmocka_unit_test(test_broken_queue_stops_nobody),
         cmocka_unit_test(test_limits_are_checked),
         cmocka_unit_test(test_adapt_keeps_to_bounds),
