@@ -73,11 +73,12 @@ static struct weir_steer *open_steer(struct weir_driver *const sockets[WORKERS_M
     return status == WEIR_OK ? steer : NULL;
 }
 
-static void attach(struct weir_crew *crew, uint32_t shard, const struct weir_route *route,
-                   const uint8_t seed[32])
+static void attach(struct weir_crew *crew, uint32_t shard, const struct weir_route *route)
 {
     struct weir_rudp_config config;
     struct weir_rudp *endpoint = NULL;
+    uint8_t seed[32]; /* each has keys of its own: what one says proves nothing to another */
+    must(weir_secret_seed(seed, sizeof(seed)), "seed");
     weir_rudp_config_default(&config);
     config.slide = weir_crew_slide(crew, shard);
     config.is_accepting = true;
@@ -131,7 +132,7 @@ int main(int argc, char **argv)
     struct weir_crew_config config;
     struct weir_crew *crew = NULL;
     struct weir_route route;
-    uint8_t seed[32]; /* the same for all endpoints */
+    uint8_t seed[16];
     if (argc != 2) {
         (void)fprintf(stderr, "usage: echo_crew ADDR\n");
         return 2;
@@ -151,7 +152,7 @@ int main(int argc, char **argv)
     config.steer_user = steer;
     must(weir_crew_open(&config, &crew), "crew");
     for (uint32_t shard = 0; shard < SHARDS; shard++) {
-        attach(crew, shard, &route, seed);
+        attach(crew, shard, &route);
     }
     must(weir_crew_start(crew), "start");
     follow_input(crew);
