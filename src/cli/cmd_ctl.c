@@ -130,7 +130,8 @@ static cJSON *ask(const char *path, const char *request)
     }
     const char *error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "error"));
     if (error != NULL) {
-        (void)cli_fail(CLI_FAILED, "it says: %s", error);
+        cli_figures_text(error, problem, sizeof(problem));
+        (void)cli_fail(CLI_FAILED, "it says: %s", problem);
         cJSON_Delete(json);
         return NULL;
     }

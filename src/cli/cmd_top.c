@@ -22,7 +22,8 @@
 enum {
     KEY_INTERVAL = 'i',
     KEY_ONCE = 'n',
-    NOTE_BYTES = CLI_PROBLEM_BYTES
+    NOTE_BYTES = CLI_PROBLEM_BYTES,
+    TAKES_MS = 200 /* a terminal that takes nothing for so long is left as it is */
 };
 
 #define INTERVAL_MIN (50 * WEIR_MSEC)
@@ -112,7 +113,8 @@ static void on_resized(int number)
     is_resized = 1;
 }
 
-/* However often they come: a signal that kills would leave the terminal as it is. */
+/* However often they come: a signal that kills would leave the terminal as it is. What takes long
+ * has to look at cli_is_stopping, for no second one ends it. */
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = on_end};
@@ -124,10 +126,17 @@ static void catch_signals(void)
     sigaction(SIGWINCH, &action, NULL);
 }
 
+/* A terminal may take nothing: after ^S, or when its window hangs. */
+static bool takes_text(void)
+{
+    struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&output, 1, TAKES_MS) > 0;
+}
+
 static void put_text(const char *text)
 {
     size_t length = strlen(text);
-    while (length > 0) {
+    while (length > 0 && (!cli_is_stopping || takes_text())) {
         ssize_t written = write(STDOUT_FILENO, text, length);
         if (written < 0 && errno != EINTR) {
             return;
@@ -338,7 +347,9 @@ static void wait_for_keys(struct top *top, weir_nsec until)
             (void)draw(top);
         } else if (is_resized) {
             is_resized = 0;
-            (void)draw(top);
+            if (top->is_drawn_over) {
+                (void)draw(top);
+            }
         }
         now = clock_now();
     }

@@ -112,16 +112,18 @@ static int connect_to(const struct sockaddr_un *address)
     return fd;
 }
 
-static bool is_answered(const struct sockaddr_un *address)
+/* 0: somebody listens; else errno. */
+static int try_connection(const struct sockaddr_un *address)
 {
     int fd = connect_to(address);
     if (fd >= 0) {
         (void)close(fd);
     }
-    return fd >= 0 || errno == EAGAIN;
+    return fd >= 0 || errno == EAGAIN ? 0 : errno;
 }
 
-/* What a weir left behind that could not remove it. */
+/* What a weir left behind that could not remove it: nobody has it open. A socket of another kind,
+ * as a system's log has one, is somebody's, too. */
 static bool remove_dead(const struct sockaddr_un *address, char problem[CLI_PROBLEM_BYTES])
 {
     struct stat info;
@@ -134,13 +136,19 @@ static bool remove_dead(const struct sockaddr_un *address, char problem[CLI_PROB
                        "%s is there and is no socket; name another path", path);
         return false;
     }
-    if (is_answered(address)) {
+    int error = try_connection(address);
+    if (error == ECONNREFUSED) {
+        (void)unlink(path);
+        return true;
+    }
+    if (error == 0) {
         (void)snprintf(problem, CLI_PROBLEM_BYTES,
                        "somebody listens at %s already; name another path", path);
-        return false;
+    } else {
+        (void)snprintf(problem, CLI_PROBLEM_BYTES, "%s: %s; name another path", path,
+                       error == EPROTOTYPE ? "another program's socket" : cli_text_errno(error));
     }
-    (void)unlink(path);
-    return true;
+    return false;
 }
 
 static bool bind_socket(struct cli_listener *listener, const struct sockaddr_un *address)
@@ -281,7 +289,7 @@ static size_t find_in(const char *place, char paths[][CLI_SOCKET_PATH_BYTES], si
         const char *dot = strrchr(entry->d_name, '.');
         int length = snprintf(paths[count], CLI_SOCKET_PATH_BYTES, "%s/%s", place, entry->d_name);
         if (dot != NULL && strcmp(dot, ".sock") == 0 && length < CLI_SOCKET_PATH_BYTES &&
-            make_address(paths[count], &address) && is_answered(&address)) {
+            make_address(paths[count], &address) && try_connection(&address) == 0) {
             count++;
         }
     }

@@ -16,6 +16,7 @@
 enum {
     RING_BYTES = 4 << 20, /* more than a tun's receive gives at once */
     SHARE_SPARE = 8,
+    FAILING_LOOKS = 50, /* in each of which a driver failed: its device is gone */
     PORT_EPHEMERAL = 49152
 };
 
@@ -420,18 +421,52 @@ static bool has_ended(const struct cli_crew *crew)
     return command->has_ended == NULL || command->has_ended(crew->config.user);
 }
 
-static void wait_for_end(struct cli_crew *crew)
+static uint64_t count_errors(const struct cli_crew *crew)
+{
+    struct weir_crew_worker_stats stats;
+    uint64_t errors = 0;
+    for (uint32_t i = 0; weir_crew_worker_stats(crew->crew, i, &stats) == WEIR_OK; i++) {
+        errors += stats.driver_errors;
+    }
+    return errors;
+}
+
+/* False: the drivers failed, and nobody can be told goodbye. */
+static bool wait_for_done(const struct cli_crew *crew)
 {
     const struct cli_crew_command *command = crew->config.command;
+    uint64_t before = 0;
+    uint32_t failing_looks = 0;
     while (!cli_is_stopping && (command->is_done == NULL || !command->is_done(crew->config.user))) {
         (void)cli_control_wait(crew->control, look_every);
+        const uint64_t errors = count_errors(crew);
+        failing_looks = errors > before ? failing_looks + 1 : 0;
+        before = errors;
+        if (failing_looks == FAILING_LOOKS) {
+            return false;
+        }
     }
+    return true;
+}
+
+static void say_goodbye(struct cli_crew *crew)
+{
     stop_all(crew);
     weir_nsec goodbye_max = crew->config.goodbye_max;
     weir_nsec until = clock_now() + (goodbye_max != 0 ? goodbye_max : goodbye_max_usual);
     while (!has_ended(crew) && clock_now() < until) {
         (void)cli_control_wait(crew->control, stop_look_every);
     }
+}
+
+/* After the workers, whose word it is. */
+static int fail_driver(const struct cli_crew *crew)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < crew->queue_count && error == 0; i++) {
+        error = crew->queues[i]->error;
+    }
+    return cli_fail(CLI_FAILED, "the driver failed: %s", cli_text_errno(error));
 }
 
 int cli_crew_run(struct cli_crew *crew)
@@ -441,7 +476,10 @@ int cli_crew_run(struct cli_crew *crew)
         return cli_fail(CLI_FAILED, "cannot start %u workers: %s", crew->config.options->workers,
                         weir_status_text(status));
     }
-    wait_for_end(crew);
+    const bool is_good = wait_for_done(crew);
+    if (is_good) {
+        say_goodbye(crew);
+    }
     weir_crew_stop(crew->crew);
-    return CLI_OK;
+    return is_good ? CLI_OK : fail_driver(crew);
 }

@@ -13,7 +13,7 @@
  *   cli_control_wait, is_done             input, timeout, output -> on_events -> tick
  *        | SIGINT, SIGTERM, is_done
  *        `-- post to every shard -------> stop -> on_events -> tick
- *   has_ended, or goodbye_max later: the workers end
+ *   has_ended, or goodbye_max later: the workers end; at once when the drivers fail all the time
  */
 #ifndef WEIR_CLI_CREW_H
 #define WEIR_CLI_CREW_H
@@ -118,7 +118,8 @@ struct cli_crew {
  * were not given. */
 bool cli_crew_open(struct cli_crew *crew, const struct cli_crew_config *config);
 /* Starts the workers, serves control requests and signals, and ends as drawn above. Returns the
- * exit code, CLI_OK also after a signal. cli_catch_signals comes first. */
+ * exit code, CLI_OK also after a signal, CLI_FAILED with the line printed when a driver fails for a
+ * second or when there are no threads. cli_catch_signals comes first. */
 int cli_crew_run(struct cli_crew *crew);
 void cli_crew_close(struct cli_crew *crew);
 

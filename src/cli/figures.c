@@ -263,8 +263,7 @@ cJSON *cli_figures_write(const struct cli_figures *figures)
 
 /* --- from JSON -------------------------------------------------------------------------------- */
 
-/* Control characters would reach the terminal. */
-static void read_text(const char *from, char *text, size_t bytes)
+void cli_figures_text(const char *from, char *text, size_t bytes)
 {
     size_t used = 0;
     for (; from != NULL && *from != 0 && used + 1 < bytes; from++) {
@@ -276,7 +275,8 @@ static void read_text(const char *from, char *text, size_t bytes)
 
 static void read_word(const cJSON *json, const char *name, char *text, size_t bytes)
 {
-    read_text(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name)), text, bytes);
+    cli_figures_text(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name)), text,
+                     bytes);
 }
 
 static uint64_t number_of(const cJSON *item)
@@ -303,7 +303,8 @@ static void read_drops(const cJSON *json, struct cli_figures *figures)
         if (figures->drop_count == CLI_FIGURES_DROPS_MAX) {
             return;
         }
-        read_text(item->string, figures->drop_names[figures->drop_count], CLI_FIGURES_WORD_BYTES);
+        cli_figures_text(item->string, figures->drop_names[figures->drop_count],
+                         CLI_FIGURES_WORD_BYTES);
         figures->drops[figures->drop_count++] = number_of(item);
     }
 }

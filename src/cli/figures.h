@@ -98,6 +98,9 @@ void cli_figures_sum_shards(const struct cli_figures *figures, struct weir_figur
 void cli_figures_put_workers(const struct cli_figures *figures, cJSON *json);
 /* NULL: no memory. */
 cJSON *cli_figures_write(const struct cli_figures *figures);
+/* As much of from as text has room for, its printable ASCII; what else there is would reach the
+ * terminal, and is '?'. NULL: "". */
+void cli_figures_text(const char *from, char *text, size_t bytes);
 /* From any JSON: what is not there is 0, words keep their printable ASCII. False: it is not the
  * answer of a weir. pauses of workers (their buckets) are not in it. */
 bool cli_figures_read(const cJSON *json, struct cli_figures *figures);

@@ -44,10 +44,10 @@ enum {
     CLI_INCOMING_PIECE_BYTES = 1 << 20
 };
 
-/* A .part file that a transfer of one set waits for, shown to the others: a transfer of it that has
- * lost its sender gives way. Atomic: stored by its set, loaded by all. */
+/* A .part file that a transfer waits for, shown to all others: one of it that has lost its sender
+ * gives way. Atomic: stored by its set, loaded by all. */
 struct cli_incoming_wish {
-    __attribute__((aligned(64))) uint64_t file; /* device and inode, folded */
+    uint64_t file; /* device and inode, folded */
     uint64_t until;
 };
 
@@ -55,13 +55,13 @@ struct cli_incoming_wish {
 struct cli_incoming_all {
     uint32_t active; /* atomic: transfers at this moment; any set adds and subtracts */
     uint32_t wishes_count;
-    struct cli_incoming_wish *wishes; /* one for each set */
+    struct cli_incoming_wish *wishes; /* of all sets */
 };
 
 /* What the transfers on one link share. With --workers each shard has a set. */
 struct cli_incoming_set {
     struct cli_incoming_all *all;
-    uint32_t index; /* of its wish */
+    struct cli_incoming_wish *wishes; /* one for each slot */
     struct cli_incoming *slots;
     uint32_t slots_count;
     uint32_t active; /* of this set */

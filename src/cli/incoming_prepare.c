@@ -32,9 +32,10 @@ static uint64_t fold(const struct stat *file)
     return (uint64_t)file->st_ino ^ (uint64_t)file->st_dev << 40;
 }
 
-static void wish(const struct cli_incoming_set *set, const struct stat *part, weir_nsec now)
+static void wish(const struct cli_incoming *in, const struct stat *part, weir_nsec now)
 {
-    struct cli_incoming_wish *wish = &set->all->wishes[set->index];
+    const struct cli_incoming_set *set = in->set;
+    struct cli_incoming_wish *wish = &set->wishes[in - set->slots];
     __atomic_store_n(&wish->file, fold(part), __ATOMIC_RELAXED);
     __atomic_store_n(&wish->until, now + wish_time, __ATOMIC_RELEASE);
 }
@@ -79,7 +80,7 @@ static bool open_part(struct cli_incoming *in, const char *path, const struct st
             cli_incoming_fail(in, CLI_TRANSFER_CODE_BUSY, in->cursor,
                               "'%s' is being received in another transfer", path);
         }
-        wish(in->set, stat, now);
+        wish(in, stat, now);
         return false;
     }
     if (fd < 0) {

@@ -51,7 +51,7 @@ struct part {
 };
 
 struct receiver {
-    struct cli_incoming_wish wishes[CLI_CREW_SHARDS];
+    struct cli_incoming_wish wishes[CLI_CREW_SHARDS][TRANSFERS_MAX];
     struct options options;
     struct cli_url url;
     struct part *parts;
@@ -152,7 +152,9 @@ static struct cli_incoming *take_slot(struct part *part)
 {
     struct receiver *receiver = part->receiver;
     const uint32_t max = receiver->options.is_once ? 1 : TRANSFERS_MAX;
-    if (part->is_stopping || has_ended(receiver) || !cli_incoming_claim(&receiver->all, max)) {
+    /* In this order: with --once the end of the first is seen by whoever gets its place. A claim
+     * that comes after it is nobody's. */
+    if (part->is_stopping || !cli_incoming_claim(&receiver->all, max) || has_ended(receiver)) {
         return NULL;
     }
     uint32_t i = 0;
@@ -405,6 +407,7 @@ static int run_crew(struct receiver *receiver)
                                            .bind = receiver->url.addr,
                                            .trace_path = receiver->options.trace,
                                            .shard_secondary_bytes = SECONDARY_BYTES,
+                                           .is_quiet = receiver->options.is_quiet,
                                            .has_queues = true,
                                            .command = &command,
                                            .user = receiver};
@@ -420,8 +423,8 @@ static int run_crew(struct receiver *receiver)
 static bool open_parts(struct receiver *receiver)
 {
     receiver->part_count = receiver->options.crew.is_given ? CLI_CREW_SHARDS : 1;
-    receiver->all =
-        (struct cli_incoming_all){.wishes_count = receiver->part_count, .wishes = receiver->wishes};
+    receiver->all = (struct cli_incoming_all){.wishes_count = receiver->part_count * TRANSFERS_MAX,
+                                              .wishes = receiver->wishes[0]};
     receiver->parts = calloc(receiver->part_count, sizeof(*receiver->parts));
     if (receiver->parts == NULL) {
         cli_fail(CLI_FAILED, "the system gave no memory");
@@ -431,7 +434,7 @@ static bool open_parts(struct receiver *receiver)
         struct part *part = &receiver->parts[i];
         part->receiver = receiver;
         part->set = (struct cli_incoming_set){.all = &receiver->all,
-                                              .index = i,
+                                              .wishes = receiver->wishes[i],
                                               .slots = part->slots,
                                               .slots_count = TRANSFERS_MAX,
                                               .link = &part->link,
@@ -449,6 +452,7 @@ int cli_recv(int argc, char **argv)
     receiver.options = (struct options){.directory = ".", .timeout = 10 * WEIR_SEC};
     if (!cli_read_options(&argp, argc, argv, &receiver.options) ||
         !cli_read_url(receiver.options.url, true, &receiver.url) ||
+        !cli_crew_check(&receiver.options.crew, &receiver.options.net) ||
         !cli_link_check_options(receiver.url.scheme, &receiver.options.kcp,
                                 &receiver.options.net)) {
         return CLI_USAGE;

@@ -138,9 +138,11 @@ static bool run_carrier(struct cli_tunnel *tunnel, struct cli_tunnel_carrier *ca
     enum weir_status status = is_due ? weir_loop_run_once(loop, 0) : weir_loop_flush(loop);
     carrier->is_readable = false;
     if (status != WEIR_OK) {
-        cli_fail(CLI_FAILED, "the socket failed: %s",
-                 cli_text_errno(carrier->carrier->driver->error));
-        __atomic_store_n(&tunnel->has_failed, 1, __ATOMIC_RELEASE);
+        /* One line of the first, whoever else fails before all of them have ended. */
+        if (__atomic_exchange_n(&tunnel->team->has_failed, 1, __ATOMIC_ACQ_REL) == 0) {
+            cli_fail(CLI_FAILED, "the socket failed: %s",
+                     cli_text_errno(carrier->carrier->driver->error));
+        }
         return false;
     }
     if (weir_loop_is_blocked(loop) != carrier->is_polled_out) {
@@ -189,6 +191,11 @@ void cli_tunnel_unlisten(struct cli_tunnel *tunnel)
         close(tunnel->listen_fd);
         tunnel->listen_fd = -1;
     }
+}
+
+bool cli_tunnel_has_failed(const struct cli_tunnel *tunnel)
+{
+    return __atomic_load_n(&tunnel->team->has_failed, __ATOMIC_ACQUIRE) != 0;
 }
 
 uint32_t cli_tunnel_connections(const struct cli_tunnel *tunnel)

@@ -114,9 +114,10 @@ enum cli_tunnel_phase {
     CLI_TUNNEL_ENDED
 };
 
-/* What the shards of a crew know of each other, each word stored by the worker of its own. */
+/* What the shards of a crew know of each other. */
 struct cli_tunnel_team {
-    uint32_t connections[WEIR_CREW_SHARDS_MAX]; /* atomic */
+    uint32_t connections[WEIR_CREW_SHARDS_MAX]; /* atomic: each stored by its shard's worker */
+    uint32_t has_failed;                        /* atomic, any worker's: a socket did */
     uint32_t count;
 };
 
@@ -146,7 +147,6 @@ struct cli_tunnel {
     uint32_t phase;        /* atomic, its worker's: enum cli_tunnel_phase */
     weir_nsec phase_until; /* DRAINING and FINISHING */
     uint32_t left_count;   /* connections that were cut at the end */
-    uint32_t has_failed;   /* atomic, its worker's: a socket did */
     uint8_t scratch[CLI_SMUX_HEADER_BYTES + CLI_SMUX_DATA_BYTES_MAX];
 };
 
@@ -160,6 +160,8 @@ void cli_tunnel_close(struct cli_tunnel *tunnel);
 bool cli_tunnel_round(struct cli_tunnel *tunnel, bool may_wait);
 /* When the next round is due. */
 weir_nsec cli_tunnel_next_timeout(const struct cli_tunnel *tunnel);
+/* A socket of any shard did. Any thread. */
+bool cli_tunnel_has_failed(const struct cli_tunnel *tunnel);
 /* Of all shards, about. */
 uint32_t cli_tunnel_connections(const struct cli_tunnel *tunnel);
 /* One more of this shard, or one less. */

@@ -66,11 +66,9 @@ static int conclude(const struct cli_tunnel_options *options, const struct cli_t
                     uint32_t count)
 {
     uint32_t left_count = 0;
-    bool has_failed = false;
     for (uint32_t i = 0; i < count; i++) {
         /* Its worker has ended, perhaps before the time for the drain was over. */
         left_count += cli_tunnel_is_draining(&tunnels[i]) ? tunnels[i].left_count : 0;
-        has_failed |= tunnels[i].has_failed != 0;
     }
     if (left_count > 0) {
         cli_warn("%u connections were still open and are cut", left_count);
@@ -78,7 +76,7 @@ static int conclude(const struct cli_tunnel_options *options, const struct cli_t
     if (!options->is_quiet) {
         say_figures(tunnels, count);
     }
-    return left_count > 0 || has_failed ? CLI_FAILED : CLI_OK;
+    return left_count > 0 || cli_tunnel_has_failed(&tunnels[0]) ? CLI_FAILED : CLI_OK;
 }
 
 /* --- alone ------------------------------------------------------------------------------------ */
@@ -146,12 +144,13 @@ static void on_events(void *user, weir_nsec now)
     carrier->carrier->ops->on_events(carrier->carrier, now);
 }
 
-/* The failure is told by the main thread, see is_done. */
 static weir_nsec tick(void *user, weir_nsec now)
 {
     struct cli_tunnel *tunnel = user;
     tunnel->now = now;
-    (void)cli_tunnel_round(tunnel, false);
+    if (!cli_tunnel_has_failed(tunnel)) { /* else all of them are about to end */
+        (void)cli_tunnel_round(tunnel, false);
+    }
     return cli_tunnel_next_timeout(tunnel);
 }
 
@@ -314,17 +313,16 @@ static void close_shard(void *user, struct cli_crew *crew, uint32_t index)
 static bool is_done(void *user)
 {
     const struct team *team = user;
-    for (uint32_t i = 0; i < team->words.count; i++) {
-        if (__atomic_load_n(&team->tunnels[i].has_failed, __ATOMIC_ACQUIRE) != 0) {
-            return true;
-        }
-    }
-    return false;
+    return cli_tunnel_has_failed(&team->tunnels[0]);
 }
 
+/* With a failure nothing is waited for, as without a crew. */
 static bool has_ended(void *user)
 {
     const struct team *team = user;
+    if (is_done(user)) {
+        return true;
+    }
     for (uint32_t i = 0; i < team->words.count; i++) {
         if (!cli_tunnel_has_ended(&team->tunnels[i])) {
             return false;

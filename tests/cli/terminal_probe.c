@@ -10,11 +10,12 @@
  *   type:KEYS
  *   size:ROWSxCOLUMNS
  *   TERM, INT, HUP, STOP, CONT   that signal to it
+ *   deaf         until the terminal takes nothing any more; from here on nothing is read
  *   end:CODE     until it has ended, with this exit code
  *
  * A step that takes 20 s has failed. After the end: the settings of the terminal are those of
- * before, and of the sequences that change the screen or hide the cursor each was undone. Exits
- * with 0 when all is so.
+ * before, and of the sequences that change the screen or hide the cursor each was undone, unless
+ * it was deaf. Exits with 0 when all is so.
  */
 #include <poll.h>
 #include <pty.h>
@@ -30,7 +31,8 @@
 
 enum {
     SHOWN_BYTES = 1 << 20,
-    STEP_SECONDS = 20
+    STEP_SECONDS = 20,
+    DEAF_LOOKS = 25
 };
 
 struct probe {
@@ -39,6 +41,7 @@ struct probe {
     char shown[SHOWN_BYTES]; /* all of it, with a final zero */
     size_t length, seen;     /* before the step */
     bool has_ended;
+    bool is_deaf;
     int code;
 };
 
@@ -56,7 +59,7 @@ static _Noreturn void die(const char *what, const char *about)
 
 static void read_shown(int ms)
 {
-    struct pollfd poll_fd = {.fd = probe.terminal, .events = POLLIN};
+    struct pollfd poll_fd = {.fd = probe.is_deaf ? -1 : probe.terminal, .events = POLLIN};
     if (poll(&poll_fd, 1, ms) <= 0) {
         return;
     }
@@ -105,6 +108,21 @@ static void await(const char *text, bool is_end)
         read_shown(100);
         read_shown(0);
     }
+}
+
+static void be_deaf(void)
+{
+    struct pollfd poll_fd = {.fd = probe.other_end, .events = POLLOUT};
+    time_t until = time(NULL) + STEP_SECONDS;
+    /* While somebody writes it says that it takes nothing: only when that lasts it is so. */
+    for (int looks = 0; looks < DEAF_LOOKS; looks++) {
+        if (time(NULL) > until) {
+            die("the terminal takes all of it", "");
+        }
+        looks = poll(&poll_fd, 1, 0) > 0 ? 0 : looks;
+        (void)poll(NULL, 0, 20);
+    }
+    probe.is_deaf = true;
 }
 
 static unsigned short read_number(const char *text)
@@ -158,6 +176,8 @@ static void run_step(const char *step)
     } else if (strncmp(step, "size:", 5) == 0) {
         resize(step + 5);
         probe.seen = before;
+    } else if (strcmp(step, "deaf") == 0) {
+        be_deaf();
     } else if (strncmp(step, "end:", 4) == 0) {
         await("the end", true);
         if (probe.code != read_number(step + 4)) {
@@ -189,6 +209,9 @@ static void check_left(const struct termios *before)
     if (after.c_lflag != before->c_lflag || after.c_iflag != before->c_iflag ||
         after.c_oflag != before->c_oflag || memcmp(after.c_cc, before->c_cc, NCCS) != 0) {
         die("the terminal is left with other settings", "");
+    }
+    if (probe.is_deaf) {
+        return;
     }
     if (count("\033[?1049h") != count("\033[?1049l") || count("\033[?25l") != count("\033[?25h")) {
         die("the other screen or no cursor is left", "");

@@ -110,6 +110,23 @@ touch "$dir/file"
 refuse 1 'no socket' perf -l rudp://127.0.0.1:0 --workers 2 --control "$dir/file"
 refuse 1 '--metrics' perf -l rudp://127.0.0.1:0 --workers 2 --control none --metrics 192.0.2.1:1
 
+# Whoever answers may say anything, but not to the terminal.
+if perl -MIO::Socket::UNIX -e 1 2>/dev/null; then
+    # shellcheck disable=SC2016 # Perl's
+    perl -MIO::Socket::UNIX -e '
+        my $door = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 1) or die;
+        my $guest = $door->accept;
+        <$guest>;
+        print $guest "{\"error\":\"\\u001b[2Jno\"}\n"' "$dir/liar" &
+    pids+=($!)
+    tries=0
+    until [ -S "$dir/liar" ] || [ $tries = 200 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    refuse 1 '?[2Jno' ctl status --socket "$dir/liar"
+fi
+
 # --- one server -----------------------------------------------------------------------------------
 
 start one --metrics 127.0.0.1:0
@@ -250,6 +267,16 @@ exec 3<&- 3>&-
 grep -q "^weir perf rudp://$local  *pid $first" "$dir/top" || fail "top: $(head -n 3 "$dir/top")"
 [ "$(grep -c '^ *[0-9]* *[0-9]' "$dir/top")" = 64 ] || fail "top: not 3 workers and 61 shards: $(cat "$dir/top")"
 ! grep -q $'\033' "$dir/top" || fail 'control sequences in a file'
+# A terminal that changes its size meanwhile.
+"$weir" top --once --interval 1s >"$dir/top" </dev/null &
+watcher=$!
+pids+=("$watcher")
+for _ in $(seq 30); do
+    kill -WINCH "$watcher" 2>/dev/null || true
+    sleep 0.05
+done
+wait "$watcher" || fail 'top --once'
+[ "$(grep -c '^connections' "$dir/top")" = 1 ] || fail 'top --once prints more than once'
 "$weir" top --interval 100ms >"$dir/top" </dev/null &
 watcher=$!
 pids+=("$watcher")
@@ -272,6 +299,7 @@ on_terminal 30 90 see:SHARD TERM end:0 -- "$weir" top
 on_terminal 30 90 see:SHARD INT end:0 -- "$weir" top --interval 1h
 on_terminal 30 90 see:SHARD HUP end:0 -- "$weir" top
 on_terminal 1 1 'see:q' type:q end:0 -- "$weir" top
+on_terminal 60 200 see:SHARD deaf TERM end:0 -- "$weir" top --interval 50ms
 on_terminal 30 90 see:pid end:0 -- "$weir" top --once --interval 100ms
 await 3
 

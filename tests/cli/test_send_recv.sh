@@ -244,6 +244,36 @@ test_resume() {
     rm -rf "$dir/in"
 }
 
+# One waits for a file that really is being received, another for its own ghost, which gives way all
+# the same.
+test_two_waiting() {
+    truncate -s 400M "$dir/busy"
+    head -c 12000000 /dev/urandom >"$dir/haunted"
+    start_recv
+    start_relay
+    "$weir" send "$dir/busy" "$relayed" --quiet 2>/dev/null &
+    busy_pid=$!
+    "$weir" send "$dir/haunted" "$relayed" --quiet 2>/dev/null &
+    send_pid=$!
+    wait_until size_is_over "$dir/in/busy.part" 0
+    wait_until size_is_over "$dir/in/haunted.part" 0
+    kill -9 "$send_pid"
+    wait "$send_pid" 2>/dev/null
+    "$weir" send "$dir/haunted" "$url" --quiet 2>"$dir/send.err" &
+    send_pid=$!
+    sleep 0.3
+    expect 1 'another transfer' "$weir" send "$dir/busy" "$url" --quiet
+    wait "$send_pid" || complain "kept out by its own ghost: $(cat "$dir/send.err")"
+    send_pid=
+    cmp "$dir/haunted" "$dir/in/haunted" || complain "the haunted file differs"
+    stop_recv
+    wait "$busy_pid"
+    kill "$relay_pid"
+    wait "$relay_pid"
+    relay_pid=
+    rm -rf "$dir/in" "$dir/busy"
+}
+
 test_full_disk() {
     : >"$dir/recv.err"
     (
@@ -328,6 +358,7 @@ test_single_file
 make_tree
 test_tree
 test_resume
+test_two_waiting
 test_full_disk
 test_hostile_places
 test_refusals

@@ -317,6 +317,32 @@ test_futex() {
     end_all
 }
 
+# A client's socket that fails, which strace makes of it, ends the tunnel: at once, with one line.
+test_failure() {
+    start_target hash
+    start_server rudp://127.0.0.1:0 --workers 2
+    : >"$dir/client"
+    strace -f -qq -e trace=recvmmsg,recvmsg -e inject=recvmmsg,recvmsg:error=EBADF:when=6+ -o "$dir/trace" \
+        "$weir" tunnel -l tcp://127.0.0.1:0 -r "$far" --workers 2 2>"$dir/client" &
+    tracer=$!
+    wait_for "$dir/client" '^listening'
+    client_pid=$(pgrep -P "$tracer")
+    near=$(sed -n 's/^listening on .*://p' "$dir/client")
+    timeout 20 "$probe" ask "$near" 10 1000000 >"$dir/out" 2>&1
+    tries=0
+    while kill -0 "$tracer" 2>/dev/null && [ $tries -lt 100 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    [ $tries -lt 100 ] || complain "it goes on without its socket"
+    kill -9 "$client_pid" 2>/dev/null
+    wait "$tracer"
+    [ $? -eq 1 ] || complain "a socket that failed is no error"
+    client_pid=
+    [ "$(grep -c 'the socket failed' "$dir/client")" -eq 1 ] || complain "not one line: $(head -n 9 "$dir/client")"
+    end_all
+}
+
 # refuses PATTERN ARGUMENT...
 refuses() {
     pattern=$1
@@ -359,6 +385,7 @@ kcp | rudp)
     ;;
 futex)
     test_futex
+    test_failure
     ;;
 *)
     test_usage

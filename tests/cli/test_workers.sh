@@ -252,6 +252,18 @@ check_tcp() {
     rest
     cmp "$work/a" "$work/in/a" || fail "another file arrived"
     stop TERM 0
+    # The device is gone: it says so and ends.
+    start gone perf -l tcp://10.7.0.2:5201 --driver "$here" --workers 2
+    ip link del weir0
+    local code=0
+    for _ in $(seq 200); do
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.05
+    done
+    kill "$server" 2>/dev/null && fail "it goes on without its device"
+    wait "$server" || code=$?
+    [ "$code" -eq 1 ] || fail "without its device it ended with $code"
+    grep -q 'the driver failed' "$work/gone.err" || fail "no word of a device that is gone"
     echo "  tcp over tun: message $(field "$work/message.json" messages_per_second) /s"
 }
 
