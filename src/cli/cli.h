@@ -45,6 +45,9 @@ void cli_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * on any thread, at any time, as cli_fail and cli_warn. Spoils line. */
 void cli_write_line(int fd, char *line, size_t size);
 
+/* CLOCK_MONOTONIC in ns, the clock of weir_loop. */
+weir_nsec cli_clock(void);
+
 /* The name that cli_fail and cli_warn print, e.g. "weir send"; kept. main sets it. */
 void cli_set_command(const char *name);
 const char *cli_command_name(void);

@@ -183,13 +183,6 @@ static int print_status(const char *path)
 
 /* --- resize ----------------------------------------------------------------------------------- */
 
-static weir_nsec clock_now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
-
 static uint32_t number_in(const cJSON *json, const char *name)
 {
     double value = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(json, name));
@@ -199,7 +192,7 @@ static uint32_t number_in(const cJSON *json, const char *name)
 static int resize(const char *path, const struct parsed *parsed)
 {
     char request[32];
-    weir_nsec until = clock_now() + parsed->timeout;
+    weir_nsec until = cli_clock() + parsed->timeout;
     uint32_t wanted = 0;
     bool is_over = false;
     (void)snprintf(request, sizeof(request), "resize %u", parsed->workers);
@@ -208,7 +201,7 @@ static int resize(const char *path, const struct parsed *parsed)
         wanted = number_in(json, "wanted");
         is_over = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "settled")) != 0;
         cJSON_Delete(json);
-        if (is_over || wanted != parsed->workers || clock_now() >= until) {
+        if (is_over || wanted != parsed->workers || cli_clock() >= until) {
             break;
         }
         const struct timespec pause = {.tv_nsec = ASK_AGAIN};

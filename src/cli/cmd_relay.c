@@ -370,7 +370,7 @@ static void print_line(const struct cli_relay_stats *now, const struct cli_relay
 static bool run(struct cli_relay *relay, const struct parsed *parsed)
 {
     struct cli_relay_stats before = {0};
-    weir_nsec start = cli_relay_now();
+    weir_nsec start = cli_clock();
     weir_nsec end = parsed->seconds > 0 ? start + parsed->seconds : WEIR_NEVER;
     weir_nsec printed = start;
     weir_nsec next = parsed->stats_every > 0 ? start + parsed->stats_every : WEIR_NEVER;
@@ -379,7 +379,7 @@ static bool run(struct cli_relay *relay, const struct parsed *parsed)
         if (!cli_relay_run_once(relay, next < end ? next : end)) {
             return false;
         }
-        now = cli_relay_now();
+        now = cli_clock();
         if (now >= next) {
             struct cli_relay_stats stats;
             cli_relay_stats(relay, &stats);

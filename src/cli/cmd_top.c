@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -323,17 +322,10 @@ static void on_key(struct top *top, char key)
     }
 }
 
-static weir_nsec clock_now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
-
 /* Until then, or until something is to be drawn. A terminal that has gone away ends it. */
 static void wait_for_keys(struct top *top, weir_nsec until)
 {
-    weir_nsec now = clock_now();
+    weir_nsec now = cli_clock();
     while (now < until && !cli_is_stopping) {
         struct pollfd input = {.fd = top->has_keys ? STDIN_FILENO : -1, .events = POLLIN};
         int ms = (int)((until - now < WEIR_SEC ? until - now : WEIR_SEC) / WEIR_MSEC + 1);
@@ -351,7 +343,7 @@ static void wait_for_keys(struct top *top, weir_nsec until)
                 (void)draw(top);
             }
         }
-        now = clock_now();
+        now = cli_clock();
     }
 }
 
@@ -360,7 +352,7 @@ static void wait_for_keys(struct top *top, weir_nsec until)
 /* Returns the exit code; why it is not 0 is in note. */
 static int watch(struct top *top)
 {
-    weir_nsec next = clock_now();
+    weir_nsec next = cli_clock();
     if (!take_figures(top)) {
         return CLI_FAILED;
     }
@@ -377,7 +369,7 @@ static int watch(struct top *top)
         if (!cli_is_stopping && !take_figures(top)) {
             return cli_is_stopping ? CLI_OK : CLI_FAILED;
         }
-        weir_nsec now = clock_now();
+        weir_nsec now = cli_clock();
         next = now > next + top->interval ? now : next; /* late: no rush to make up for it */
     }
     return CLI_OK;

@@ -42,13 +42,6 @@ struct cli_control {
     struct cli_figures figures;
 };
 
-static weir_nsec clock_now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
-
 /* --- the number of workers -------------------------------------------------------------------- */
 
 /* Begins what is wanted, or keeps it for later. NULL, or why not. */
@@ -156,7 +149,7 @@ static const struct cli_figures *take_figures(void *user)
     struct cli_control *control = user;
     struct cli_figures *figures = &control->figures;
     cli_figures_take(figures, control->crew, control->drop_names);
-    figures->at = clock_now();
+    figures->at = cli_clock();
     figures->up = figures->at - control->opened_at;
     figures->wanted = workers_wanted(control);
     figures->is_settled = figures->is_settled && control->wanted == 0;
@@ -341,7 +334,7 @@ bool cli_control_open(struct cli_control **control, const struct cli_crew_option
     }
     made->crew = crew;
     made->drop_names = drop_names;
-    made->opened_at = clock_now();
+    made->opened_at = cli_clock();
     describe(made, options, scheme, local);
     if ((options->metrics != NULL && !open_metrics(made, options->metrics)) ||
         (has_socket && !open_socket(made, options->control))) {
@@ -402,7 +395,7 @@ static bool serve_doors(struct cli_control *control, weir_nsec now, weir_nsec un
     if (ppoll(fds, total, &time, mask) < 0) {
         return false; /* EINTR: fds have no answers */
     }
-    now = clock_now();
+    now = cli_clock();
     const struct pollfd *at = fds;
     for (size_t i = 0; i < DOORS; i++) {
         if (control->doors[i] != NULL) {
@@ -416,7 +409,7 @@ static bool serve_doors(struct cli_control *control, weir_nsec now, weir_nsec un
 /* With the signals blocked that ppoll lets in: none comes between the look and the wait. */
 static bool wait_blocked(struct cli_control *control, weir_nsec until, const sigset_t *mask)
 {
-    weir_nsec now = clock_now();
+    weir_nsec now = cli_clock();
     do {
         if (cli_is_stopping && !control->is_stop_told) {
             control->is_stop_told = true;
@@ -426,7 +419,7 @@ static bool wait_blocked(struct cli_control *control, weir_nsec until, const sig
         if (!serve_doors(control, now, next_timeout(control, now, until), mask)) {
             return false;
         }
-        now = clock_now();
+        now = cli_clock();
     } while (now < until);
     return true;
 }
@@ -435,7 +428,7 @@ bool cli_control_wait(struct cli_control *control, weir_nsec timeout)
 {
     sigset_t blocked;
     sigset_t before;
-    weir_nsec now = clock_now();
+    weir_nsec now = cli_clock();
     weir_nsec until = timeout > WEIR_NEVER - now ? WEIR_NEVER : now + timeout;
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);

@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -349,20 +348,13 @@ bool cli_socket_choose(const char *path, char chosen[CLI_SOCKET_PATH_BYTES])
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-static weir_nsec clock_now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
-
 /* False when until has come, or a signal to end. */
 static bool wait_for(int fd, short events, weir_nsec until)
 {
     struct pollfd poll_fd = {.fd = fd, .events = events};
     int ready = 0;
     do {
-        weir_nsec now = clock_now();
+        weir_nsec now = cli_clock();
         int ms = now >= until ? 0 : (int)((until - now + WEIR_MSEC - 1) / WEIR_MSEC);
         ready = poll(&poll_fd, 1, ms);
     } while (ready < 0 && errno == EINTR && !cli_is_stopping);
@@ -419,7 +411,7 @@ cJSON *cli_socket_ask(const char *path, const char *request, weir_nsec timeout,
                       char problem[CLI_PROBLEM_BYTES])
 {
     struct sockaddr_un address;
-    weir_nsec until = clock_now() + timeout;
+    weir_nsec until = cli_clock() + timeout;
     int fd = -1;
     errno = ENAMETOOLONG;
     if (make_address(path, &address)) {

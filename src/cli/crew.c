@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -24,13 +23,6 @@ enum {
 static const weir_nsec look_every = 20 * WEIR_MSEC;
 static const weir_nsec stop_look_every = 2 * WEIR_MSEC;
 static const weir_nsec goodbye_max_usual = WEIR_SEC;
-
-static weir_nsec clock_now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
 
 /* --- queues without packets ------------------------------------------------------------------- */
 
@@ -255,7 +247,7 @@ void cli_crew_attach(struct cli_crew *crew, uint32_t shard, void *endpoint,
                                   .tick = tick,
                                   .user = user,
                                   .tick_at = WEIR_NEVER,
-                                  .now = clock_now()};
+                                  .now = cli_clock()};
     crew->verbs = (struct weir_verbs){.input = shard_input,
                                       .timeout = shard_timeout,
                                       .next_timeout = shard_next_timeout,
@@ -453,8 +445,8 @@ static void say_goodbye(struct cli_crew *crew)
 {
     stop_all(crew);
     weir_nsec goodbye_max = crew->config.goodbye_max;
-    weir_nsec until = clock_now() + (goodbye_max != 0 ? goodbye_max : goodbye_max_usual);
-    while (!has_ended(crew) && clock_now() < until) {
+    weir_nsec until = cli_clock() + (goodbye_max != 0 ? goodbye_max : goodbye_max_usual);
+    while (!has_ended(crew) && cli_clock() < until) {
         (void)cli_control_wait(crew->control, stop_look_every);
     }
 }

@@ -26,13 +26,6 @@ enum {
 static uint8_t room[ROOM_BYTES];
 static struct weir_packet packets[PACKETS_MAX];
 
-weir_nsec cli_flood_now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
-
 /* --- the device ------------------------------------------------------------------------------- */
 
 bool cli_flood_open(struct cli_flood *flood, const struct cli_flood_options *options)
@@ -60,7 +53,7 @@ bool cli_flood_open(struct cli_flood *flood, const struct cli_flood_options *opt
         cli_flood_close(flood);
         return false;
     }
-    flood->started = cli_flood_now();
+    flood->started = cli_clock();
     return true;
 }
 

@@ -76,7 +76,6 @@ bool cli_flood_set_kernel(const char *device);
 /* --- flood.c */
 bool cli_flood_open(struct cli_flood *flood, const struct cli_flood_options *options);
 void cli_flood_close(struct cli_flood *flood);
-weir_nsec cli_flood_now(void);
 /* Queues one packet with up to 64 bytes of data from source to the target. False when the device
  * failed, with the line printed. */
 bool cli_flood_put(struct cli_flood *flood, const struct weir_addr *source,

@@ -64,7 +64,7 @@ bool cli_flood_run_blind(struct cli_flood *flood)
                        flood->started);
     flood->progress.unit = "segments";
     for (uint64_t done = 0; done < options->count && !cli_is_stopping;) {
-        const weir_nsec now = cli_flood_now();
+        const weir_nsec now = cli_clock();
         uint64_t due = options->count;
         if (options->rate != 0) {
             double seconds = (double)(now - flood->started) / 1e9;
@@ -82,8 +82,8 @@ bool cli_flood_run_blind(struct cli_flood *flood)
         }
         cli_progress_update(&flood->progress, done, now);
     }
-    cli_progress_finish(&flood->progress, options->count, cli_flood_now());
-    flood->open_seconds = (double)(cli_flood_now() - flood->started) / 1e9;
+    cli_progress_finish(&flood->progress, options->count, cli_clock());
+    flood->open_seconds = (double)(cli_clock() - flood->started) / 1e9;
     /* What is still to come is read, not sent back to a device that is gone. */
     for (unsigned i = 0; i < 20; i++) {
         if (!cli_flood_receive(flood, 5 * WEIR_MSEC, on_any, NULL)) {

@@ -156,7 +156,7 @@ static uint64_t allowed_now(const struct cli_flood *flood, weir_nsec started, we
 static bool run_round(struct cli_flood *flood, struct crowd *crowd, bool is_echo)
 {
     const struct cli_flood_options *options = flood->options;
-    const weir_nsec started = cli_flood_now();
+    const weir_nsec started = cli_clock();
     const uint64_t *done = is_echo ? crowd->echoed : crowd->opened;
     weir_nsec progress_at = started;
     weir_nsec resent_at = started;
@@ -165,7 +165,7 @@ static bool run_round(struct cli_flood *flood, struct crowd *crowd, bool is_echo
     cli_progress_start(&flood->progress, is_echo ? "echoing" : "opening", options->count, started);
     flood->progress.unit = "connections";
     while (round->done < options->count && !cli_is_stopping) {
-        const weir_nsec now = cli_flood_now();
+        const weir_nsec now = cli_clock();
         const uint64_t before = round->done;
         while (round->begun < options->count && round->begun - round->done < options->window &&
                round->begun < allowed_now(flood, started, now)) {
@@ -191,9 +191,9 @@ static bool run_round(struct cli_flood *flood, struct crowd *crowd, bool is_echo
         }
         cli_progress_update(&flood->progress, round->done, now);
     }
-    cli_progress_finish(&flood->progress, round->done, cli_flood_now());
+    cli_progress_finish(&flood->progress, round->done, cli_clock());
     *(is_echo ? &flood->echo_seconds : &flood->open_seconds) =
-        (double)(cli_flood_now() - started) / 1e9;
+        (double)(cli_clock() - started) / 1e9;
     return true;
 }
 

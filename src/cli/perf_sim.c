@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/perf.h"
@@ -71,13 +70,6 @@ struct test {
     struct cli_progress progress;
     const char *failure;
 };
-
-static uint64_t real_ns(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * WEIR_SEC + (uint64_t)time.tv_nsec;
-}
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
@@ -430,14 +422,14 @@ static void begin_phase(struct test *test, const char *label)
 {
     test->progressed = test->now;
     test->last_done = 0;
-    cli_progress_start(&test->progress, label, test->options->connections, real_ns());
+    cli_progress_start(&test->progress, label, test->options->connections, cli_clock());
     test->progress.unit = "connections";
 }
 
 static bool open_all(struct test *test)
 {
     const uint64_t count = test->options->connections;
-    const uint64_t start = real_ns();
+    const uint64_t start = cli_clock();
     begin_phase(test, "opening");
     while (test->opened + test->failed < count || test->accepted < test->opened) {
         if (!start_some(test) || !step(test, WEIR_NEVER)) {
@@ -447,10 +439,10 @@ static bool open_all(struct test *test)
             test->failure = "the connections cannot be opened: no progress";
             return false;
         }
-        cli_progress_update(&test->progress, test->opened, real_ns());
+        cli_progress_update(&test->progress, test->opened, cli_clock());
     }
-    test->setup_ns = real_ns() - start;
-    cli_progress_finish(&test->progress, test->opened, real_ns());
+    test->setup_ns = cli_clock() - start;
+    cli_progress_finish(&test->progress, test->opened, cli_clock());
     return true;
 }
 
@@ -481,7 +473,7 @@ static bool settle(struct test *test)
 static bool echo_all(struct test *test)
 {
     const uint64_t count = test->options->connections;
-    const uint64_t start = real_ns();
+    const uint64_t start = cli_clock();
     begin_phase(test, "echoing");
     while (test->echoed < count || test->acked < count) {
         if (!send_some(test) || !step(test, WEIR_NEVER)) {
@@ -490,10 +482,10 @@ static bool echo_all(struct test *test)
         if (!is_alive(test, test->echoed + test->acked)) {
             break; /* what is missing is lost */
         }
-        cli_progress_update(&test->progress, test->echoed, real_ns());
+        cli_progress_update(&test->progress, test->echoed, cli_clock());
     }
-    test->echo_ns = real_ns() - start;
-    cli_progress_finish(&test->progress, test->echoed, real_ns());
+    test->echo_ns = cli_clock() - start;
+    cli_progress_finish(&test->progress, test->echoed, cli_clock());
     return settle(test);
 }
 

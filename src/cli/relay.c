@@ -74,13 +74,6 @@ struct cli_relay {
     struct client clients[]; /* clients_max */
 };
 
-weir_nsec cli_relay_now(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
-
 const struct weir_addr *cli_relay_local(const struct cli_relay *relay)
 {
     return &relay->listener->local;
@@ -252,7 +245,7 @@ static enum weir_status read_socket(struct cli_relay *relay, struct client *clie
     struct weir_driver *driver = client == NULL ? relay->listener : client->driver;
     for (uint32_t call = 0; call < RECEIVES_MAX; call++) {
         uint32_t count = 0;
-        weir_nsec now = cli_relay_now();
+        weir_nsec now = cli_clock();
         enum weir_status status =
             driver->ops->receive(driver, now, relay->room, relay->packets, RECEIVED_MAX, &count);
         if (status != WEIR_OK) {
@@ -338,7 +331,7 @@ static bool fail_listener(const struct cli_relay *relay)
 
 static bool flush(struct cli_relay *relay)
 {
-    weir_nsec now = cli_relay_now();
+    weir_nsec now = cli_clock();
     flush_up(relay, now);
     return flush_driver(relay, &relay->down, relay->listener, listen_tag, now) == WEIR_OK ||
            fail_listener(relay);
@@ -357,7 +350,7 @@ static weir_nsec next_due(const struct cli_relay *relay, weir_nsec until)
 /* epoll_wait counts milliseconds; ppoll on the epoll set counts nanoseconds. */
 static int wait_events(const struct cli_relay *relay, weir_nsec until, struct epoll_event *events)
 {
-    weir_nsec now = cli_relay_now();
+    weir_nsec now = cli_clock();
     weir_nsec wait = until > now ? until - now : 0;
     wait = wait < wait_max ? wait : wait_max;
     struct timespec timeout = {.tv_sec = (time_t)(wait / WEIR_SEC),

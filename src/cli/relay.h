@@ -53,8 +53,6 @@ struct cli_relay *cli_relay_open(const struct cli_relay_config *config);
 void cli_relay_close(struct cli_relay *relay);
 /* Where it listens, the port that the system chose included. */
 const struct weir_addr *cli_relay_local(const struct cli_relay *relay);
-/* CLOCK_MONOTONIC. */
-weir_nsec cli_relay_now(void);
 /* Waits at most until until, moves what there is and what is due. False, with the line printed,
  * when the listening socket failed for good. A signal ends the wait early. */
 bool cli_relay_run_once(struct cli_relay *relay, weir_nsec until);

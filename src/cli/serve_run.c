@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -251,13 +250,6 @@ static int run_single(struct server *server)
 
 /* --- a crew ----------------------------------------------------------------------------------- */
 
-static weir_nsec read_clock(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
-
 static bool open_shard(void *user, struct cli_crew *crew, uint32_t index)
 {
     struct server *server = user;
@@ -265,10 +257,12 @@ static bool open_shard(void *user, struct cli_crew *crew, uint32_t index)
     const struct cli_serve_options *options = server->options;
     const struct cli_serve_place place = {.crew = crew,
                                           .index = index,
+                                          .team = server->shards,
+                                          .team_count = crew->shard_count,
                                           .slide = weir_crew_slide(crew->crew, index),
                                           .mtu_bytes =
                                               cli_net_mtu_bytes(&options->net, crew->queues[0])};
-    enum weir_status status = cli_serve_shard_open(shard, options, &place, read_clock());
+    enum weir_status status = cli_serve_shard_open(shard, options, &place, cli_clock());
     if (status != WEIR_OK) {
         fail_open(status);
         cli_serve_shard_close(shard);

@@ -43,8 +43,11 @@ struct cli_serve_shard {
     int listeners[CLI_SERVE_FAMILIES];
     uint32_t listener_count;
     bool is_stopping;
-    weir_nsec give_up_at; /* stopping: answers have so long */
-    uint32_t has_ended;   /* atomic, its worker's: no answer is on its way any more */
+    weir_nsec give_up_at;         /* stopping: answers have so long */
+    uint32_t has_ended;           /* atomic, its worker's: no answer is on its way any more */
+    uint32_t held;                /* atomic, its worker's: connections */
+    struct cli_serve_shard *team; /* all shards, this one among them */
+    uint32_t team_count;
 };
 
 /* How long answers may take after a stop. */
@@ -54,6 +57,8 @@ struct cli_serve_shard {
 struct cli_serve_place {
     const struct cli_crew *crew; /* NULL: it is the only one */
     uint32_t index;
+    struct cli_serve_shard *team; /* NULL: it is the only one */
+    uint32_t team_count;
     struct weir_slide *slide;
     uint16_t mtu_bytes; /* of the driver */
 };

@@ -112,7 +112,8 @@ enum weir_status cli_serve_shard_open(struct cli_serve_shard *shard,
                                       const struct cli_serve_place *place, weir_nsec now)
 {
     struct weir_tcp_config tcp;
-    *shard = (struct cli_serve_shard){.options = options};
+    *shard = (struct cli_serve_shard){
+        .options = options, .team = place->team, .team_count = place->team_count};
     configure_tcp(options, place->crew, &tcp);
     tcp.slide = place->slide;
     tcp.mtu_bytes = place->mtu_bytes;
@@ -129,13 +130,35 @@ void cli_serve_shard_close(struct cli_serve_shard *shard)
     weir_mem_unmap(shard->tcp_mem, shard->tcp_mem_bytes);
 }
 
+/* Alone the table is the bound. A shard's is larger than its part, so all are counted; one more on
+ * each worker may slip through. */
+static bool has_room(struct cli_serve_shard *shard)
+{
+    uint32_t families = has_family(shard->options, WEIR_ADDR_IP4) ? 1 : 0;
+    families += has_family(shard->options, WEIR_ADDR_IP6) ? 1 : 0;
+    uint64_t held = 0;
+    if (shard->team == NULL) {
+        return true;
+    }
+    __atomic_store_n(&shard->held, weir_tcp_stats(shard->tcp)->connections, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < shard->team_count; i++) {
+        held += __atomic_load_n(&shard->team[i].held, __ATOMIC_RELAXED);
+    }
+    return held <= shard->options->connections * families;
+}
+
 void cli_serve_shard_on_events(void *user, weir_nsec now)
 {
     struct cli_serve_shard *shard = user;
     struct weir_tcp_event event;
     while (weir_tcp_event(shard->tcp, &event) == WEIR_OK) {
-        cli_serve_on_event(shard->serve, now, &event);
+        if (event.type == WEIR_TCP_EVENT_OPENED && !has_room(shard)) {
+            (void)weir_tcp_abort(shard->tcp, event.conn); /* it has a control block */
+        } else {
+            cli_serve_on_event(shard->serve, now, &event);
+        }
     }
+    __atomic_store_n(&shard->held, weir_tcp_stats(shard->tcp)->connections, __ATOMIC_RELAXED);
 }
 
 weir_nsec cli_serve_shard_tick(void *user, weir_nsec now)

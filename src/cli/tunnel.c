@@ -28,14 +28,6 @@ enum {
 #define SWEEP_INTERVAL WEIR_SEC
 #define ACCEPT_PAUSE   (100 * WEIR_MSEC)
 
-/* The clock of the carriers' loops; a client has none of them at first. */
-static weir_nsec read_clock(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
-
 void cli_tunnel_complain(struct cli_tunnel *tunnel, const char *format, ...)
 {
     char text[256];
@@ -328,7 +320,7 @@ static int wait_for_events(struct cli_tunnel *tunnel, struct epoll_event events[
     struct timespec timeout = {.tv_sec = (time_t)(wait / WEIR_SEC),
                                .tv_nsec = (long)(wait % WEIR_SEC)};
     int count = wait_on_epoll(tunnel, events, &timeout);
-    tunnel->now = read_clock();
+    tunnel->now = cli_clock();
     return count;
 }
 
@@ -419,7 +411,7 @@ bool cli_tunnel_init(struct cli_tunnel *tunnel, const struct cli_tunnel_options 
                                   .shard = shard,
                                   .team = team,
                                   .listen_fd = -1,
-                                  .now = read_clock()};
+                                  .now = cli_clock()};
     tunnel->listener.kind = CLI_TUNNEL_LISTENER;
     tunnel->sweep_at = tunnel->now + SWEEP_INTERVAL;
     weir_list_init(&tunnel->sessions);

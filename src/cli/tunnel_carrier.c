@@ -5,8 +5,6 @@
  */
 #include "cli/tunnel_carrier.h"
 
-#include <time.h>
-
 #include "cli/cli.h"
 
 enum {
@@ -70,13 +68,6 @@ void cli_carrier_share(struct cli_carrier_config *config)
 
 /* --- open and close --------------------------------------------------------------------------- */
 
-static weir_nsec read_clock(void)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (weir_nsec)time.tv_sec * WEIR_SEC + (weir_nsec)time.tv_nsec;
-}
-
 static bool fail_memory(void)
 {
     cli_fail(CLI_FAILED, "the system gave no memory for the tunnel's buffers");
@@ -131,7 +122,7 @@ static bool open_engine(struct cli_carrier *carrier, struct cli_carrier_config *
     }
     enum weir_status status = carrier->engine_mem_bytes == 0
                                   ? WEIR_ERR_INVALID
-                                  : carrier->ops->init(carrier, config, seed, read_clock());
+                                  : carrier->ops->init(carrier, config, seed, cli_clock());
     if (status != WEIR_OK) {
         carrier->engine = NULL;
         cli_fail(CLI_FAILED, "%s cannot be started with these options: %s", carrier->ops->scheme,

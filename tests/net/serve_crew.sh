@@ -210,6 +210,27 @@ stop_by_signal server
 [ "$(grep -c "cannot write the log '/dev/full': No space left" "$work/server.err")" -eq 1 ] ||
     fail 'a lost log is not told once'
 
+echo 'tun, more connections than it may hold'
+start server "$weir" serve "$dir" tcp://10.7.0.2:80 --workers 4 --connections 10 --driver tun:weir0,10.7.0.2/24
+trap '' PIPE # those that are reset
+fds=() kept=0
+for _ in $(seq 40); do
+    { exec {fd}<>/dev/tcp/10.7.0.2/80; } 2>/dev/null && fds+=("$fd")
+done
+for fd in "${fds[@]}"; do
+    { printf 'GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n' >&"$fd"; } 2>/dev/null || continue
+    ! { read -r -t 10 line <&"$fd"; } 2>/dev/null || [[ $line != 'HTTP/1.1 200'* ]] || kept=$((kept + 1))
+done
+for fd in "${fds[@]}"; do
+    exec {fd}>&-
+done
+trap - PIPE
+if [ "$kept" -lt 10 ] || [ "$kept" -gt 14 ]; then
+    fail "$kept connections are held, not about 10"
+fi
+echo "  $kept of ${#fds[@]}"
+stop_by_signal server
+
 echo 'tun, the tunnel over tcp://, rudp:// and kcp://'
 "$probe" serve hash >"$work/port" 2>"$work/target.err" &
 pids+=($!)
