@@ -3,52 +3,12 @@
 #
 # sim_kcp.sh WEIR [SEEDS] - "weir sim kcp": for every preset nothing is lost, repeated or out of
 # order over a bad path, for SEEDS seeds (default 5); what it costs; that it repeats; wrong use.
-set -eu
 weir=$1
 seeds=${2:-5}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-failed=0
+engine=kcp
+# shellcheck source=tests/cli/sim_lib.sh
+. "$(dirname "$0")/sim_lib.sh"
 unset WEIR_KEY
-
-fail() {
-    echo "FAILED: $*" >&2
-    failed=1
-}
-
-# key FILE NAME: the number under NAME.
-key() {
-    sed -n "s/.*\"$2\":\([-0-9.]*\).*/\1/p" "$1"
-}
-
-# run FILE ARGUMENTS: output to FILE, exit 0 expected (the program itself looks at the guarantee).
-run() {
-    file=$1
-    shift
-    "$weir" sim kcp "$@" --json >"$file" 2>"$dir/err" ||
-        fail "weir sim kcp $*: exit $?, $(cat "$dir/err")"
-}
-
-# whole FILE COUNT COMMAND: all were delivered, once, in order.
-whole() {
-    for pair in sent="$2" delivered="$2" lost=0 duplicated=0 order_violations=0 corrupted=0; do
-        [ "$(key "$1" "${pair%%=*}")" = "${pair#*=}" ] ||
-            fail "weir sim kcp $3: ${pair%%=*} is '$(key "$1" "${pair%%=*}")', not ${pair#*=}"
-    done
-}
-
-# at_most FILE NAME BOUND COMMAND
-at_most() {
-    awk -v value="$(key "$1" "$2")" -v bound="$3" 'BEGIN { exit !(value > 0 && value <= bound) }' ||
-        fail "weir sim kcp $4: $2 is $(key "$1" "$2"), more than $3"
-}
-
-refuse() {
-    got=0
-    "$weir" sim kcp "$@" >"$dir/out" 2>"$dir/err" || got=$?
-    [ "$got" = 2 ] || fail "weir sim kcp $*: exit $got, not 2"
-    [ "$(wc -l <"$dir/err")" = 1 ] || fail "weir sim kcp $*: not one line: $(cat "$dir/err")"
-}
 
 presets="normal fast turbo gaming realtime file-transfer kcptun-normal kcptun-fast kcptun-fast2 \
 kcptun-fast3"
@@ -111,16 +71,16 @@ grep -q 'after later ACKs' "$dir/text" || fail "no table: $(cat "$dir/text")"
 grep -q '</svg>' "$dir/plot.svg" || fail "no plot"
 [ -s "$dir/trace" ] || fail "no trace"
 
-refuse --preset nonsense
-refuse --crypt rot13
-refuse --crypt aes
-refuse --fec 10
-refuse --fec 200,100
-refuse --mtu 40
-refuse --mtu 9000
-refuse --window 40000
-refuse --guarantee none
-refuse --channels 2
+refuse kcp --preset nonsense
+refuse kcp --crypt rot13
+refuse kcp --crypt aes
+refuse kcp --fec 10
+refuse kcp --fec 200,100
+refuse kcp --mtu 40
+refuse kcp --mtu 9000
+refuse kcp --window 40000
+refuse kcp --guarantee none
+refuse kcp --channels 2
 got=0
 "$weir" sim rudp --preset gaming 2>"$dir/err" || got=$?
 [ "$got" = 2 ] || fail "weir sim rudp --preset: exit $got"

@@ -5,51 +5,11 @@
 # over bad paths, goodput and fairness on a bottleneck, for SEEDS seeds (default 3), two at a time;
 # that it repeats; wrong use.
 # shellcheck disable=SC2030,SC2031 # each half of the seeds has a directory of its own
-set -eu
 weir=$1
 seeds=${2:-3}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-failed=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failed=1
-}
-
-# key FILE NAME: the number under NAME.
-key() {
-    sed -n "s/.*\"$2\":\([-0-9.]*\).*/\1/p" "$1"
-}
-
-# run FILE ARGUMENTS: output to FILE, exit 0 expected (the program itself looks at the guarantee).
-run() {
-    file=$1
-    shift
-    "$weir" sim tcp "$@" --json >"$file" 2>"$dir/err" ||
-        fail "weir sim tcp $*: exit $?, $(cat "$dir/err")"
-}
-
-# whole FILE COUNT COMMAND: all were delivered, once, in order.
-whole() {
-    for pair in sent="$2" delivered="$2" lost=0 duplicated=0 order_violations=0 corrupted=0; do
-        [ "$(key "$1" "${pair%%=*}")" = "${pair#*=}" ] ||
-            fail "weir sim tcp $3: ${pair%%=*} is '$(key "$1" "${pair%%=*}")', not ${pair#*=}"
-    done
-}
-
-# at_least FILE NAME BOUND COMMAND
-at_least() {
-    awk -v value="$(key "$1" "$2")" -v bound="$3" 'BEGIN { exit !(value >= bound) }' ||
-        fail "weir sim tcp $4: $2 is $(key "$1" "$2"), less than $3"
-}
-
-refuse() {
-    got=0
-    "$weir" sim "$@" >"$dir/out" 2>"$dir/err" || got=$?
-    [ "$got" = 2 ] || fail "weir sim $*: exit $got, not 2"
-    [ "$(wc -l <"$dir/err")" = 1 ] || fail "weir sim $*: not one line: $(cat "$dir/err")"
-}
+engine=tcp
+# shellcheck source=tests/cli/sim_lib.sh
+. "$(dirname "$0")/sim_lib.sh"
 
 # Messages and bulks, one flow and several, over what a network does short of flipping bits: a
 # checksum of 16 bits lets one changed segment of some ten thousand through.

@@ -4,73 +4,11 @@
 # ends that vanish, SIGTERM, wrong use.
 #
 #     tests/cli/test_tunnel.sh WEIR PROBE kcp|rudp|kcptun
-set -u
-export LC_ALL=C
-
 weir=${1:?the program}
 probe=${2:?tunnel_probe}
 part=${3:?kcp, rudp or kcptun}
-dir=$(mktemp -d)
-failures=0
-target_pid=
-server_pid=
-client_pid=
-relay_pid=
-stalled_pid=
-
-end_all() {
-    for pid in $client_pid $server_pid $target_pid $relay_pid $stalled_pid; do
-        kill -9 "$pid" 2>/dev/null
-        wait "$pid" 2>/dev/null
-    done
-    client_pid='' server_pid='' target_pid='' relay_pid='' stalled_pid=''
-}
-trap 'end_all; rm -rf "$dir"' EXIT
-
-complain() {
-    echo "test_tunnel: $*" >&2
-    failures=$((failures + 1))
-}
-
-# wait_for FILE PATTERN: at most 20 s.
-wait_for() {
-    tries=0
-    until grep -q "$2" "$1" 2>/dev/null; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 400 ]; then
-            complain "no '$2' after 20 s: $(cat "$1")"
-            exit 1
-        fi
-        sleep 0.05
-    done
-}
-
-start_target() {
-    : >"$dir/target"
-    "$probe" serve "$1" >"$dir/target" &
-    target_pid=$!
-    wait_for "$dir/target" .
-    target=$(cat "$dir/target")
-}
-
-# start_server URL OPTION...
-start_server() {
-    url=$1
-    shift
-    : >"$dir/server"
-    "$weir" tunnel -l "$url" -r "tcp://127.0.0.1:$target" "$@" 2>"$dir/server" &
-    server_pid=$!
-    wait_for "$dir/server" '^listening'
-    far=$(sed -n 's/^listening on //p' "$dir/server")
-}
-
-start_client() {
-    : >"$dir/client"
-    "$weir" tunnel -l tcp://127.0.0.1:0 -r "$far" "$@" 2>"$dir/client" &
-    client_pid=$!
-    wait_for "$dir/client" '^listening'
-    near=$(sed -n 's/^listening on .*://p' "$dir/client")
-}
+# shellcheck source=tests/cli/tunnel_lib.sh
+. "$(dirname "$0")/tunnel_lib.sh"
 
 # start SCHEME MODE OPTION...
 start() {
@@ -79,26 +17,6 @@ start() {
     shift 2
     start_server "$scheme://127.0.0.1:0" "$@"
     start_client "$@"
-}
-
-# does WHAT CODE COMMAND...
-does() {
-    what=$1
-    want=$2
-    shift 2
-    timeout 60 "$@"
-    code=$?
-    [ "$code" -eq "$want" ] || complain "$scheme, $what: exit $code, not $want
-client: $(cat "$dir/client")
-server: $(cat "$dir/server")"
-}
-
-# stops WHO PID CODE: SIGTERM, and how it ends.
-stops() {
-    kill -TERM "$2"
-    wait "$2"
-    code=$?
-    [ "$code" -eq "$3" ] || complain "$scheme, the $1 ends with $code, not $3: $(cat "$dir/$1")"
 }
 
 memory_of() {
@@ -142,7 +60,7 @@ test_native() {
     : >"$dir/relay"
     "$weir" relay -l 127.0.0.1:0 -r "${far#*://}" --loss 5% --delay 3ms --reorder 2% --seed 1 \
         >"$dir/relay" 2>&1 &
-    relay_pid=$!
+    others="$others $!"
     wait_for "$dir/relay" '127.0.0.1:'
     far=$scheme://127.0.0.1:$(sed -n 's/^[^0-9]*127\.0\.0\.1:\([0-9]*\).*/\1/p' "$dir/relay" | head -n 1)
     start_client
@@ -168,7 +86,7 @@ test_native() {
     asking=$!
     sleep 0.5
     kill -STOP "$client_pid"
-    stalled_pid=$client_pid
+    others="$others $client_pid"
     start_client
     does "beside 64 that stalled" 0 "$probe" gulp "$near" 1 5000000
     kill -9 "$asking"

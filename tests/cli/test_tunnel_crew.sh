@@ -7,47 +7,15 @@
 #
 # futex: no end calls futex once it runs, under strace; ends with 77 where that cannot run.
 # WEIR_TUNNEL_SLOW: what is sent is divided by it, for builds that take their time.
-set -u
-export LC_ALL=C
-
 weir=${1:?the program}
 probe=${2:?tunnel_probe}
 part=${3:?kcp, rudp, usage or futex}
 slow=${WEIR_TUNNEL_SLOW:-1}
-dir=$(mktemp -d)
-export XDG_RUNTIME_DIR="$dir" # of control sockets
-failures=0
-target_pid=
-server_pid=
-client_pid=
 asking=
-
-end_all() {
-    for pid in $asking $client_pid $server_pid $target_pid; do
-        kill -9 "$pid" 2>/dev/null
-        wait "$pid" 2>/dev/null
-    done
-    client_pid='' server_pid='' target_pid='' asking=''
-}
-trap 'end_all; rm -rf "$dir"' EXIT
-
-complain() {
-    echo "test_tunnel_crew: $*" >&2
-    failures=$((failures + 1))
-}
-
-# wait_for FILE PATTERN: at most 20 s.
-wait_for() {
-    tries=0
-    until grep -q "$2" "$1" 2>/dev/null; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 400 ]; then
-            complain "no '$2' after 20 s: $(cat "$1")"
-            exit 1
-        fi
-        sleep 0.05
-    done
-}
+# shellcheck source=tests/cli/tunnel_lib.sh
+. "$(dirname "$0")/tunnel_lib.sh"
+export XDG_RUNTIME_DIR="$dir" # of control sockets
+trap 'others=$asking; end_all; rm -rf "$dir"' EXIT
 
 # wait_open N: until the server has so many connections to the target; at most 20 s.
 wait_open() {
@@ -61,56 +29,6 @@ wait_open() {
         fi
         sleep 0.05
     done
-}
-
-start_target() {
-    : >"$dir/target"
-    "$probe" serve "$1" >"$dir/target" &
-    target_pid=$!
-    wait_for "$dir/target" .
-    target=$(cat "$dir/target")
-}
-
-# start_server URL OPTION...
-start_server() {
-    url=$1
-    shift
-    : >"$dir/server"
-    "$weir" tunnel -l "$url" -r "tcp://127.0.0.1:$target" "$@" 2>"$dir/server" &
-    server_pid=$!
-    wait_for "$dir/server" '^listening'
-    far=$(sed -n 's/^listening on //p' "$dir/server")
-}
-
-start_client() {
-    : >"$dir/client"
-    "$weir" tunnel -l tcp://127.0.0.1:0 -r "$far" "$@" 2>"$dir/client" &
-    client_pid=$!
-    wait_for "$dir/client" '^listening'
-    near=$(sed -n 's/^listening on .*://p' "$dir/client")
-}
-
-says() {
-    echo "client: $(cat "$dir/client")"
-    echo "server: $(cat "$dir/server")"
-}
-
-# does WHAT CODE COMMAND...
-does() {
-    what=$1
-    want=$2
-    shift 2
-    timeout 100 "$@"
-    code=$?
-    [ "$code" -eq "$want" ] || complain "$scheme, $what: exit $code, not $want; $(says)"
-}
-
-# stops WHO PID CODE: SIGTERM, and how it ends.
-stops() {
-    kill -TERM "$2"
-    wait "$2"
-    code=$?
-    [ "$code" -eq "$3" ] || complain "$scheme, the $1 ends with $code, not $3: $(cat "$dir/$1")"
 }
 
 # resize PID: one fewer, two fewer, more again, as long as somebody asks.
