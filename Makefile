@@ -37,7 +37,7 @@ tsan: ## compile the tests of threads with TSan into build-tsan/
 
 .PHONY: test
 test: build asan tsan ## every test: release, ASan+UBSan, TSan, program, simulator, corpora
-	ctest --test-dir build -j $(JOBS) --output-on-failure --no-label-summary
+	ctest --test-dir build -j $$(($(JOBS) + 1)) --output-on-failure --no-label-summary # many wait more than they work
 
 .PHONY: valgrind
 valgrind: build ## the unit tests under valgrind's memcheck
