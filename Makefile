@@ -35,9 +35,10 @@ tsan: ## compile the tests of threads with TSan into build-tsan/
 		-DWEIR_TEST_PREFIX=tsan. -DWEIR_TEST_FILTER='$(TSAN_TESTS)'
 	cmake --build build-tsan -j $(JOBS)
 
+# Many tests wait more than they work.
 .PHONY: test
 test: build asan tsan ## every test: release, ASan+UBSan, TSan, program, simulator, corpora
-	ctest --test-dir build -j $$(($(JOBS) + 1)) --output-on-failure --no-label-summary # many wait more than they work
+	ctest --test-dir build -j $$(($(JOBS) + 1)) --output-on-failure --no-label-summary
 
 .PHONY: valgrind
 valgrind: build ## the unit tests under valgrind's memcheck
