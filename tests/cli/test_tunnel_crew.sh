@@ -270,17 +270,6 @@ test_failure() {
     end_all
 }
 
-# refuses PATTERN ARGUMENT...
-refuses() {
-    pattern=$1
-    shift
-    timeout 20 "$weir" tunnel "$@" >"$dir/out" 2>"$dir/err" </dev/null
-    code=$?
-    [ "$code" -eq 2 ] || complain "weir tunnel $*: exit $code, not 2"
-    [ "$(wc -l <"$dir/err")" -eq 1 ] || complain "weir tunnel $*: not one line: $(cat "$dir/err")"
-    grep -q -- "$pattern" "$dir/err" || complain "weir tunnel $*: '$(cat "$dir/err")' lacks '$pattern'"
-}
-
 test_usage() {
     here=tcp://127.0.0.1:0
     there=rudp://127.0.0.1:1

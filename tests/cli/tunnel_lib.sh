@@ -88,3 +88,14 @@ stops() {
     code=$?
     [ "$code" -eq "$3" ] || complain "$scheme, the $1 ends with $code, not $3: $(cat "$dir/$1")"
 }
+
+# refuses PATTERN ARGUMENT...: wrong use, told in one line.
+refuses() {
+    pattern=$1
+    shift
+    timeout 20 "$weir" tunnel "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    code=$?
+    [ "$code" -eq 2 ] || complain "weir tunnel $*: exit $code, not 2"
+    [ "$(wc -l <"$dir/err")" -eq 1 ] || complain "weir tunnel $*: not one line: $(cat "$dir/err")"
+    grep -q -- "$pattern" "$dir/err" || complain "weir tunnel $*: '$(cat "$dir/err")' lacks '$pattern'"
+}
