@@ -42,7 +42,7 @@ struct world {
     uint32_t is_over; /* atomic: the asking thread's */
 };
 
-static void open_world(struct world *world)
+static void open_world(struct world *world, bool is_auto)
 {
     static const uint8_t seed[32] = {7};
     struct weir_crew_config config;
@@ -63,6 +63,7 @@ static void open_world(struct world *world)
     config.queues = world->queues;
     config.route = weir_rudp_route;
     config.route_user = &world->route;
+    config.limits.workers_min = is_auto ? WORKERS - 1 : 0;
     assert_int_equal(weir_crew_open(&config, &world->crew), WEIR_OK);
     weir_rudp_config_default(&world->config);
     world->config.connections_max = 16;
@@ -80,6 +81,7 @@ static void open_world(struct world *world)
     world->options = (struct cli_crew_options){.workers = 1,
                                                .workers_max = WORKERS,
                                                .is_given = true,
+                                               .is_auto = is_auto,
                                                .control = world->path,
                                                .metrics = "127.0.0.1:0"};
     assert_true(cli_control_open(&world->control, &world->options, world->crew, "rudp", &udp.bind,
@@ -184,7 +186,7 @@ static void test_crew(void **state)
     static struct world world;
     pthread_t thread;
     (void)state;
-    open_world(&world);
+    open_world(&world, false);
     assert_int_equal(pthread_create(&thread, NULL, keep_asking, &world), 0);
     while (__atomic_load_n(&world.is_over, __ATOMIC_ACQUIRE) == 0) {
         (void)cli_control_wait(world.control, 20 * WEIR_MSEC);
@@ -198,7 +200,7 @@ static void test_end(void **state)
 {
     static struct world world;
     (void)state;
-    open_world(&world);
+    open_world(&world, false);
     cli_catch_signals();
     assert_true(cli_control_wait(world.control, WEIR_MSEC));
     assert_int_equal(raise(SIGTERM), 0);
@@ -214,7 +216,7 @@ static void test_bounds(void **state)
 {
     static struct world world;
     (void)state;
-    open_world(&world);
+    open_world(&world, false);
     assert_int_equal(raise(SIGUSR2), 0);
     (void)cli_control_wait(world.control, 10 * WEIR_MSEC);
     assert_int_equal(weir_crew_workers(world.crew), 1);
@@ -345,9 +347,23 @@ static int remove_directory(void **state)
     return rmdir(directory);
 }
 
+/* With "auto" whoever waits lets the policy decide: here that one worker is too few. */
+static void test_auto(void **state)
+{
+    static struct world world;
+    (void)state;
+    open_world(&world, true);
+    for (int i = 0; i < 200 && weir_crew_workers(world.crew) == 1; i++) {
+        (void)cli_control_wait(world.control, 50 * WEIR_MSEC);
+    }
+    assert_int_equal(weir_crew_workers(world.crew), WORKERS - 1);
+    close_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_crew), cmocka_unit_test(test_end),
-                                       cmocka_unit_test(test_bounds), cmocka_unit_test(test_ctl)};
+                                       cmocka_unit_test(test_bounds), cmocka_unit_test(test_auto),
+                                       cmocka_unit_test(test_ctl)};
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
